@@ -1,0 +1,547 @@
+"""The reference: counts against pandas and NumPy, batches against the whole, a document that does not lie."""
+
+import copy
+import json
+import math
+import os
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from otel_mlmon import reference as module
+from otel_mlmon.feature import Feature
+from otel_mlmon.profiling import survey
+from otel_mlmon.profiling.profile import Correlation, FeatureProfile
+from otel_mlmon.reference import Batch, Metadata, Reference
+from otel_mlmon.schema import Schema
+
+AWKWARD = st.one_of(
+    st.floats(-1e6, 1e6),
+    st.integers(-3, 3),
+    st.sampled_from([None, math.nan, math.inf, -math.inf, "7", "", True, np.float32(0.5), np.int64(2), pd.NA, -0.0, [1]]),
+)
+ANY_CATEGORY = st.one_of(st.sampled_from([*"abcdefgh", "ü", None, math.nan, True, 1, 2.5, b"a", ""]), st.integers(0, 30))
+
+
+def frame(rows: int = 2_000, seed: int = 0) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    x = rng.normal(50, 10, rows)
+    return pd.DataFrame(
+        {
+            "x": np.where(rng.random(rows) < 0.05, np.nan, x),
+            "zeros": np.where(rng.random(rows) < 0.9, 0.0, rng.exponential(size=rows)),
+            "plan": rng.choice(["free", "team", "firm"], rows, p=[0.6, 0.3, 0.1]),
+            "active": rng.random(rows) < 0.3,
+            "constant": np.full(rows, 7),
+        }
+    )
+
+
+# ---------------------------------------------------------------- counts
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, (int, float, np.floating, np.integer)) and math.isfinite(value)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(AWKWARD, min_size=1, max_size=80), st.integers(2, 12))
+def test_numeric_counts_are_those_of_pandas_on_awkward_values(values: list[Any], bins: int) -> None:
+    profile = Reference.build({"x": values}, schema=Schema((Feature("x"),)), bins=bins)["x"]
+    valid = np.array([float(value) for value in values if is_number(value)])
+    missing = sum(value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value)) for value in values)
+    assert (profile.rows, profile.missing, profile.invalid) == (len(values), missing, len(values) - missing - len(valid))
+    codes = pd.cut(valid, [-np.inf, *profile.edges, np.inf], right=False, labels=False)
+    assert list(profile.counts) == [int((codes == number).sum()) for number in range(len(profile.bins))]
+    if len(valid):
+        assert profile.mean == pytest.approx(valid.mean(), rel=1e-9, abs=1e-9)
+        assert profile.std == pytest.approx(valid.std(), rel=1e-6, abs=1e-9)
+        assert (profile.minimum, profile.maximum) == (valid.min(), valid.max())
+        assert profile.median == pytest.approx(np.median(valid), rel=1e-12, abs=1e-12)
+        first, third = np.quantile(valid, [0.25, 0.75])
+        low, high = first - 1.5 * (third - first), third + 1.5 * (third - first)
+        assert profile.outliers == ((valid < low) | (valid > high)).sum()
+        if valid.min() < valid.max():
+            assert profile.fences == pytest.approx((low, high), rel=1e-12)
+    else:
+        assert math.isnan(profile.mean)
+        assert profile.noise == {}
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(ANY_CATEGORY, min_size=1, max_size=80), st.integers(1, 12))
+def test_category_counts_are_those_of_a_counter(values: list[Any], categories: int) -> None:
+    def text(value: Any) -> str:
+        return (
+            ("true" if value else "false")
+            if isinstance(value, bool)
+            else value.decode()
+            if isinstance(value, bytes)
+            else str(value)
+        )
+
+    profile = Reference.build({"x": values}, schema=Schema((Feature("x", kind="categorical"),)), categories=categories)["x"]
+    counter = Counter(text(value) for value in values if value is not None and value == value)
+    ranked = sorted(counter, key=lambda name: (-counter[name], name))
+    top, rest = ranked[:categories], ranked[categories:]
+    assert profile.bins == (*top, *(["__other__"] if rest else []), "__unseen__")
+    assert profile.counts == (*(counter[name] for name in top), *([sum(counter[name] for name in rest)] if rest else []), 0)
+    assert profile.others == tuple(sorted(rest))
+    assert profile.missing + sum(profile.counts) == len(values)
+
+
+def test_a_rare_category_is_other_and_a_new_one_unseen() -> None:
+    profile = Reference.build({"x": ["a"] * 5 + ["b"] * 2 + ["c"]}, categories=1)["x"]
+    assert profile.bins == ("a", "__other__", "__unseen__")
+    assert (profile.codes, profile.unseen) == ({"a": 0, "b": 1, "c": 1}, 2)
+
+
+def test_with_too_many_categories_to_list_a_new_one_is_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(survey, "LISTED_OTHERS", 3)
+    profile = Reference.build({"x": list("aabcde")}, categories=1)["x"]
+    assert (profile.counts, profile.others, profile.unseen) == ((2, 4, 0), (), 1)
+
+
+def test_truth_values_have_fixed_bins() -> None:
+    profile = Reference.build({"x": [True, True, None]})["x"]
+    assert (profile.bins, profile.counts, profile.missing) == (("false", "true", "__unseen__"), (0, 2, 0), 1)
+
+
+def test_a_constant_has_three_bins_and_no_weights() -> None:
+    profile = Reference.build({"x": [0.1] * 3})["x"]
+    assert (profile.counts, profile.weights, profile.std, profile.scale) == ((0, 3, 0), (), 0.0, 1.0)
+    assert sorted(profile.noise) == ["psi"]
+
+
+def test_lengths_of_texts_are_binned() -> None:
+    profile = Reference.build({"x": ["a", "bb", "bb", None]}, schema=Schema((Feature("x", kind="text"),)))["x"]
+    assert (profile.kind, profile.edges, profile.counts, profile.missing) == ("numeric", (2.0,), (1, 2), 1)
+
+
+def test_weights_make_the_distance_of_two_samples() -> None:
+    """Wasserstein's distance between two halves of the data, every value at its bin's mean: SciPy's."""
+    values = np.random.default_rng(1).gamma(2.0, size=5_000)
+    profile = Reference.build({"x": values})["x"]
+    codes = np.searchsorted(profile.edges, values, side="right")
+    means = np.array([values[codes == code].mean() for code in range(len(profile.bins))])
+    assert np.allclose(profile.weights, np.diff(means) / values.std(), rtol=1e-9)
+
+
+def test_weights_clip_values_as_serving_does() -> None:
+    values = np.concatenate([np.random.default_rng(1).normal(size=5_000), [500.0]])
+    profile = Reference.build({"x": values})["x"]
+    z = np.clip((values - values.mean()) / values.std(), -8, 8)
+    codes = np.searchsorted(profile.edges, values, side="right")
+    means = np.array([z[codes == code].mean() for code in range(len(profile.bins))])
+    assert np.allclose(profile.weights, np.diff(means), rtol=1e-9)
+
+
+# ---------------------------------------------------------------- outputs and correlations
+
+
+def test_z_correlation_is_pearsons_over_complete_pairs() -> None:
+    data = frame()
+    score = np.random.default_rng(2).random(len(data)) + data["x"].fillna(0).to_numpy() / 50
+    found = {c.space: c for c in Reference.build(data, scores=score)["x"].correlations}
+    known = ~data["x"].isna()
+    assert found["z"].r == pytest.approx(np.corrcoef(data["x"][known], score[known])[0, 1], rel=1e-9)
+    assert (found["z"].target, found["z"].samples) == ("@score", known.sum())
+
+
+def test_u_correlation_is_spearmans_over_bins() -> None:
+    """On ties SciPy's Spearman uses midranks, and so do we; with all rows complete they are the same number."""
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=3_000)
+    y = np.exp(x + rng.normal(size=3_000))
+    reference = Reference.build({"x": x}, predictions=y, task="regression")
+    codes = [np.searchsorted(reference[name].edges, values, side="right") for name, values in (("x", x), ("@prediction", y))]
+    found = {c.space: c for c in reference["x"].correlations}
+    assert found["u"].r == pytest.approx(stats.spearmanr(codes[0], codes[1]).statistic, rel=1e-9)
+    assert found["u"].target == "@prediction"
+
+
+def test_z_correlation_clips_as_serving_does() -> None:
+    rng = np.random.default_rng(4)
+    x = np.concatenate([rng.normal(size=2_000), [1e4]])
+    y = np.concatenate([rng.normal(size=2_000), [1e4]])
+    z = [np.clip((values - values.mean()) / values.std(), -8, 8) for values in (x, y)]
+    found = {c.space: c for c in Reference.build({"x": x}, scores=y)["x"].correlations}
+    assert found["z"].r == pytest.approx(np.corrcoef(*z)[0, 1], rel=1e-9)
+
+
+@pytest.mark.parametrize("truths", [(0, 1), (0.0, 1.0), (False, True), ("0", "1")])
+def test_a_label_that_is_true_or_false_correlates_as_0_and_1(truths: tuple[Any, Any]) -> None:
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=1_000)
+    hits = rng.random(1_000) < 1 / (1 + np.exp(-x - 1))
+    reference = Reference.build({"x": x}, task="binary", labels=[truths[int(hit)] for hit in hits])
+    found = {c.space: c for c in reference["x"].correlations}
+    assert found["z"].r == pytest.approx(np.corrcoef(x, hits)[0, 1], rel=1e-9)
+    codes = np.searchsorted(reference["x"].edges, x, side="right")
+    assert found["u"].r == pytest.approx(stats.spearmanr(codes, hits).statistic, rel=1e-9)
+    assert found["u"].target == "@label"
+
+
+def test_classes_and_constants_have_no_correlation() -> None:
+    reference = Reference.build(
+        {"x": [1.0, 1.0, 1.0], "y": [1.0, 2.0, 3.0]}, task="multiclass", labels=["a", "b", "c"], scores=[0.5, 0.5, 0.6]
+    )
+    assert reference["x"].correlations == ()
+    assert [c.target for c in reference["y"].correlations] == ["@score", "@score"]
+
+
+def test_probabilities_become_predictions_and_scores() -> None:
+    reference = Reference.build({"x": [1.0, 2.0, 3.0]}, task="binary", predictions=np.array([0.2, 0.7, 0.9]), labels=[0, 1, None])
+    assert [profile.feature for profile in reference.profiles] == ["x", "@prediction", "@score", "@label"]
+    assert (reference["@prediction"].bins, reference["@prediction"].counts) == (("1", "0", "__unseen__"), (2, 1, 0))
+    assert reference["@score"].counts == (1, 1, 1)
+    assert (reference["@label"].counts, reference["@label"].missing) == ((1, 1, 0), 1)
+
+
+def test_numbers_to_predict_are_binned_as_numbers() -> None:
+    reference = Reference.build({"x": [1.0, 2.0]}, task="regression", predictions=[3, 4], labels=[3, 5])
+    assert (reference["@prediction"].kind, reference["@label"].kind) == ("numeric", "numeric")
+
+
+@pytest.mark.parametrize("kind", ["datetime", "numpy", "pandas", "zone", "text"])
+def test_the_age_of_a_timestamp_is_counted_from_when_the_row_was_seen(kind: str) -> None:
+    start = datetime(2026, 1, 1, tzinfo=timezone.utc)
+    seen = [start + timedelta(hours=hour) for hour in (3, 1, 2)]
+    timestamps: Any = {
+        "datetime": seen,
+        "numpy": np.array([moment.replace(tzinfo=None) for moment in seen], dtype="M8[ns]"),
+        "pandas": pd.Series([moment.replace(tzinfo=None) for moment in seen]),
+        "zone": pd.Series(seen).dt.tz_convert("Asia/Tokyo"),
+        "text": [moment.isoformat() for moment in seen],
+    }[kind]
+    schema = Schema((Feature("since", kind="timestamp"),))
+    reference = Reference.build({"since": [start] * 3}, schema=schema, timestamps=timestamps)
+    assert (reference["since"].minimum, reference["since"].median, reference["since"].maximum) == (3_600, 7_200, 10_800)
+    with pytest.raises(ValueError, match=r"feature 'since'.*needs timestamps="):
+        Reference.build({"since": [start]}, schema=schema)
+
+
+# ---------------------------------------------------------------- shapes and batches
+
+
+def test_every_shape_of_the_same_rows_gives_the_same_reference() -> None:
+    data = frame(300)[["x", "zeros", "constant"]].astype(float)
+    schema = Schema.infer(data)
+    shapes: list[Any] = [
+        data,
+        {name: data[name].to_numpy() for name in data},
+        data.to_dict("records"),
+        data.to_numpy(),
+        data.to_records(index=False),
+        [data[:100], data[100:]],
+        lambda: iter([data[:100].to_numpy(), data[100:].to_numpy()]),
+    ]
+    assert len({Reference.build(shape, schema=schema).digest for shape in shapes[:5]}) == 1
+    expected = Reference.build(data, schema=schema)
+    for shape in shapes[5:]:
+        assert [profile.counts for profile in Reference.build(shape, schema=schema).profiles] == [
+            profile.counts for profile in expected.profiles
+        ]
+
+
+@pytest.mark.parametrize("cuts", [[], [1], [0, 0, 400], [100, 200, 300], [399], list(range(0, 400, 7))])
+def test_any_split_into_batches_gives_the_same_counts(cuts: list[int]) -> None:
+    data, rng = frame(4_000, seed=1), np.random.default_rng(1)
+    score, label, at = rng.random(4_000), rng.integers(0, 2, 4_000), 1.7e9 + rng.uniform(0, 9 * 86400, 4_000)
+    bounds = [0, *(10 * cut for cut in cuts), 4_000]
+
+    def batches() -> Iterator[Batch]:
+        for start, stop in pairwise(bounds):
+            part = slice(start, stop)
+            yield Batch(data[part], scores=score[part], labels=label[part], timestamps=at[part])
+
+    whole = Reference.build(data, task="binary", scores=score, labels=label, timestamps=at)
+    parts = Reference.build(batches, task="binary")
+    for one, other in zip(whole.profiles, parts.profiles, strict=True):
+        exact = ("bins", "edges", "counts", "rows", "missing", "invalid", "outliers", "minimum", "maximum", "median", "histogram")
+        assert repr([getattr(one, name) for name in exact]) == repr([getattr(other, name) for name in exact])
+        assert one.mean == pytest.approx(other.mean, rel=1e-12, nan_ok=True)
+        assert [c.r for c in one.correlations] == pytest.approx([c.r for c in other.correlations], rel=1e-9)
+        for statistic, levels in one.thresholds.items():
+            assert levels == pytest.approx(other.thresholds[statistic], rel=1e-9)
+
+
+def test_counts_are_exact_where_edges_come_from_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("otel_mlmon.profiling.build.SAMPLE_ROWS", 500)
+    values = np.random.default_rng(2).normal(size=20_000)
+    profile = Reference.build([pd.DataFrame({"x": part}) for part in np.split(values, 10)])["x"]
+    assert profile.counts == tuple(np.histogram(values, [-np.inf, *profile.edges, np.inf])[0])
+    assert np.abs(np.array(profile.midranks) - (np.arange(10) + 0.5) / 10).max() < np.sqrt(np.log(2 / 0.05) / 1_000) + 0.01
+    assert (profile.mean, profile.std) == pytest.approx((values.mean(), values.std()))
+
+
+def test_a_value_that_the_sample_missed_still_has_its_bin(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("otel_mlmon.profiling.build.SAMPLE_ROWS", 20)
+    values = np.concatenate([np.zeros(10_000), [5.0]])
+    profile = Reference.build([pd.DataFrame({"x": values})])["x"]
+    assert profile.counts == (10_000, 1)
+
+
+def test_chunks_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = frame(500)
+    at = 1.7e9 + np.arange(500) * 3_600.0
+    expected = Reference.build(data, timestamps=at)
+    monkeypatch.setattr("otel_mlmon.profiling.batches.CHUNK_ROWS", 64)
+    for one, other in zip(expected.profiles, Reference.build(data, timestamps=at).profiles, strict=True):
+        assert (one.counts, one.edges, one.outliers, one.others) == (other.counts, other.edges, other.outliers, other.others)
+
+
+def test_what_can_be_read_only_once_is_refused() -> None:
+    with pytest.raises(ValueError, match="must be a callable that returns a new iterator"):
+        Reference.build(iter([pd.DataFrame({"x": [1.0]})]))
+    spent = iter([pd.DataFrame({"x": [1.0, 2.0]}), pd.DataFrame({"x": [1.0, 2.0]})])
+    with pytest.raises(ValueError, match="same rows each time"):
+        Reference.build(lambda: spent)
+
+
+def test_data_that_changes_between_the_passes_is_refused() -> None:
+    passes = iter(["a", "a", "b"])
+
+    def batches() -> Iterator[pd.DataFrame]:
+        yield pd.DataFrame({"x": [next(passes)] * 3})
+
+    with pytest.raises(ValueError, match="feature 'x': must have the same categories each time"):
+        Reference.build(batches)
+
+
+@pytest.mark.parametrize(
+    ("data", "options", "message"),
+    [
+        ({"x": []}, {}, "there must be rows"),
+        ({"x": [1.0, 2.0]}, {"labels": [1]}, "one entry for each of 2 rows"),
+        ({"x": [1.0, 2.0]}, {"timestamps": [1.0]}, "data: timestamps must have one entry for each of 2 rows"),
+        ({"x": [1.0, 2.0]}, {"timestamps": [1.0, None]}, "timestamps must be .*got None in row 1"),
+        ({"x": [1.0]}, {"timestamps": ["yesterday"]}, "timestamps must be .*'yesterday'"),
+        ({"x": [1.0]}, {"bins": 1}, "bins must be from 2 to 99, got 1"),
+        ({"x": [1.0]}, {"categories": 0}, "categories must be at least 1"),
+        ({"x": [1.0]}, {"task": "clustering"}, "task must be one of"),
+        ({"x": [1e300, -1e300]}, {}, r"feature 'x': values must have a finite standard deviation, got values from -1e\+300"),
+        ({"y": [1.0]}, {"schema": Schema((Feature("x"),))}, r"none named \['x'\]"),
+        ([Batch({"x": [1.0]})], {"labels": [1]}, "labels must come in each Batch"),
+        ([Batch({"x": [1.0]}, labels=[1]), Batch({"x": [1.0]})], {}, "batch 1: must have the outputs of the first"),
+        ([Batch({"x": [1.0]}, labels=[1]), Batch({"x": [1.0]}, labels=[1], timestamps=[0])], {}, "batch 1"),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused(data: Any, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Reference.build(data, **options)
+
+
+def test_a_feature_that_may_be_absent_is_missing() -> None:
+    schema = Schema((Feature("x"), Feature("y", required=False)))
+    assert Reference.build({"x": [1.0, 2.0]}, schema=schema)["y"].missing == 2
+
+
+def test_an_unknown_feature_is_named() -> None:
+    with pytest.raises(KeyError, match="no feature 'y'"):
+        Reference.build({"x": [1.0]})["y"]
+
+
+# ---------------------------------------------------------------- the document
+
+
+@pytest.fixture(scope="module")
+def built() -> Reference:
+    rng = np.random.default_rng(7)
+    data = frame(3_000, seed=7)
+    data["town"] = rng.integers(0, 60, 3_000).astype(str)
+    return Reference.build(
+        data,
+        task="binary",
+        predictions=rng.random(3_000),
+        labels=rng.integers(0, 2, 3_000),
+        timestamps=1.7e9 + np.sort(rng.uniform(0, 20 * 86400, 3_000)),
+        metadata=Metadata(
+            code_revision="4f2a91c",
+            dataset="flights-2013Q1",
+            trained_at=datetime(2026, 11, 1, tzinfo=timezone.utc),
+            metrics={"auc": 0.1 + 0.2},
+            validation={"no leaks": True, "rows": "enough", "drift": 0.25},
+        ),
+    )
+
+
+def test_a_reference_survives_its_document_bit_by_bit(built: Reference, tmp_path: Path) -> None:
+    built.save(tmp_path / "reference.json")
+    loaded = Reference.load(tmp_path / "reference.json")
+    assert loaded == built
+    assert loaded.digest == built.digest
+    assert loaded.metadata.validation["no leaks"] is True
+    assert os.listdir(tmp_path) == ["reference.json"]
+
+
+def test_the_digest_knows_content_and_not_the_time(built: Reference) -> None:
+    assert replace(built, created=built.created + 1).digest == built.digest
+    assert replace(built, metadata=Metadata()).digest != built.digest
+    assert len(built.digest) == 16
+    first, second = (Reference.build(frame(50), seed=3) for _ in range(2))
+    assert first.digest == second.digest
+
+
+def test_a_failed_save_leaves_the_old_file(built: Reference, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "reference.json"
+    path.write_text("old")
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(OSError, match="disk full"):
+        built.save(path)
+    assert (path.read_text(), os.listdir(tmp_path)) == ("old", ["reference.json"])
+
+
+def _corrupt(*path: Any, value: Any = None, drop: bool = False) -> tuple[tuple[Any, ...], Any, bool]:
+    return path, value, drop
+
+
+@pytest.mark.parametrize(
+    ("corruption", "message"),
+    [
+        (_corrupt("format", value="otel_mlmon.reference/9"), "format must be 'otel_mlmon.reference/1'"),
+        (_corrupt("rows", drop=True), r"reference: .*missing \['rows'\]"),
+        (_corrupt("note", value=1), r"reference: .*unknown \['note'\]"),
+        (_corrupt("rows", value=3.0), "reference: rows must be a whole number, got 3.0"),
+        (_corrupt("rows", value=2_999), "feature 'x': must have the reference's 2999 rows, got 3000"),
+        (_corrupt("task", value="clustering"), "task must be one of"),
+        (_corrupt("created", value=None), "created must be a finite number, got None"),
+        (_corrupt("digest", value="0" * 16), "digest must be that of the content"),
+        (_corrupt("metadata", "dataset", value="other"), "digest must be that of the content"),
+        (_corrupt("metadata", "dataset", value=3), "metadata: dataset must be a string"),
+        (_corrupt("metadata", "metrics", "auc", value="high"), r"metadata: metrics\['auc'\] must be a finite number"),
+        (_corrupt("metadata", "validation", "rows", value=None), "validation 'rows' must be a string"),
+        (_corrupt("schema", "features", 0, "name", value="w"), "profiles must be the schema's"),
+        (_corrupt("schema", "features", 0, "kind", value="categorical"), "feature 'x': kind 'categorical' of the schema"),
+        (_corrupt("profiles", value={}), "profiles must be a list"),
+        (_corrupt("profiles", 0, value=[]), "must be a JSON object, got list"),
+        (_corrupt("profiles", 0, "kind", value="text"), "feature 'x': kind is 'numeric' or 'categorical', got 'text'"),
+        (_corrupt("profiles", 0, "edges", 2, value=-1.0), "feature 'x': edges must be finite and strictly increasing"),
+        (_corrupt("profiles", 0, "edges", 2, value=None), r"feature 'x': edges\[2\] must be a finite number, got None"),
+        (_corrupt("profiles", 0, "edges", 0, drop=True), "feature 'x': one edge fewer than bins"),
+        (_corrupt("profiles", 0, "bins", 0, value="00 (-inf, 0)"), "feature 'x': bins must be labelled by their edges"),
+        (_corrupt("profiles", 0, "bins", 0, value=7), r"feature 'x': bins\[0\] must be a string, got 7"),
+        (_corrupt("profiles", 0, "counts", 0, value=-1), "feature 'x': one count per bin, whole and >= 0"),
+        (_corrupt("profiles", 0, "counts", 0, value=True), r"feature 'x': counts\[0\] must be a whole number, got True"),
+        (_corrupt("profiles", 0, "counts", 0, drop=True), "feature 'x': one count per bin"),
+        (_corrupt("profiles", 0, "counts", 0, value=1), "feature 'x': rows must be counts"),
+        (_corrupt("profiles", 0, "missing", value=0), "feature 'x': rows must be counts"),
+        (_corrupt("profiles", 0, "outliers", value=5_000), "feature 'x': outliers must be valid values"),
+        (_corrupt("profiles", 0, "weights", 0, value=-1.0), "feature 'x': weights, if any"),
+        (_corrupt("profiles", 0, "weights", 0, drop=True), "feature 'x': weights, if any"),
+        (_corrupt("profiles", 0, "std", value=0.0), "feature 'x': weights, if any"),
+        (_corrupt("profiles", 0, "mean", value=None), "feature 'x': mean, std, minimum, maximum, median must be finite"),
+        (_corrupt("profiles", 0, "mean", value=1e6), "feature 'x': minimum <= mean"),
+        (_corrupt("profiles", 0, "fences", 0, value=1e6), "feature 'x': fences must be in order"),
+        (_corrupt("profiles", 0, "fences", 0, drop=True), "feature 'x': fences must be two numbers"),
+        (_corrupt("profiles", 0, "histogram", 0, value=1e6), "feature 'x': histogram must be finite and strictly increasing"),
+        (_corrupt("profiles", 0, "noise", "psi", value=0), "feature 'x': noise and thresholds must be finite and > 0"),
+        (_corrupt("profiles", 0, "thresholds", "psi", "1d", value=-1.0), "feature 'x': noise and thresholds"),
+        (_corrupt("profiles", 0, "thresholds", "psi", value=3), "feature 'x': thresholds: psi must be an object"),
+        (_corrupt("profiles", 0, "correlations", 0, "r", value=1.5), "correlation with '@score'"),
+        (_corrupt("profiles", 0, "correlations", 0, "space", value="w"), "correlation with '@score'"),
+        (_corrupt("profiles", 0, "others", value=["a"]), "feature 'x': a numeric feature has no others"),
+        (_corrupt("profiles", 1, "feature", value="x"), "profiles must be the schema's"),
+        (_corrupt("profiles", 2, "bins", 0, value="team"), "feature 'plan': bins must be at least one and distinct"),
+        (_corrupt("profiles", 2, "bins", -1, value="none"), "feature 'plan': the last bin must be '__unseen__'"),
+        (_corrupt("profiles", 2, "others", value=["a"]), "feature 'plan': others belong to a bin '__other__'"),
+        (_corrupt("profiles", 2, "edges", value=[1.0]), "feature 'plan': a categorical feature has no edges"),
+        (_corrupt("profiles", 2, "mean", value=1.0), "feature 'plan': a categorical feature has no mean"),
+        (_corrupt("profiles", 5, "others", 0, value="58"), "feature 'town': others must be distinct"),
+    ],
+)
+def test_every_corruption_is_loud(built: Reference, corruption: tuple[tuple[Any, ...], Any, bool], message: str) -> None:
+    document = json.loads(json.dumps(built.to_json()))
+    path, value, drop = corruption
+    place = document
+    for key in path[:-1]:
+        place = place[key]
+    if drop:
+        del place[path[-1]]
+    else:
+        place[path[-1]] = value
+    with pytest.raises(ValueError, match=message):
+        Reference.from_json(document)
+
+
+def test_whatever_number_changes_the_digest_notices(built: Reference) -> None:
+    document = built.to_json()
+    for number, profile in enumerate(built.profiles):
+        for key in ("weights", "histogram"):
+            if getattr(profile, key):
+                changed = copy.deepcopy(json.loads(json.dumps(document)))
+                changed["profiles"][number][key][-1] = math.nextafter(changed["profiles"][number][key][-1], math.inf)
+                with pytest.raises(ValueError, match="digest must be that of the content"):
+                    Reference.from_json(changed)
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"format": "x", "format": "y"}', '{"created": NaN}', "\x00"])
+def test_a_file_that_is_no_reference_is_named(text: str, tmp_path: Path) -> None:
+    (tmp_path / "broken.json").write_text(text)
+    with pytest.raises(ValueError, match=r"broken\.json"):
+        Reference.load(tmp_path / "broken.json")
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"dataset": 3}, "dataset must be a string"),
+        ({"trained_at": "today"}, "trained_at must be a Unix time or a datetime"),
+        ({"metrics": {"auc": math.nan}}, "metric 'auc' must be a finite number"),
+        ({"validation": {"ok": None}}, "validation 'ok' must be a string"),
+    ],
+)
+def test_metadata_of_a_wrong_type_is_refused(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Metadata(**fields)
+
+
+@pytest.fixture
+def tokyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A machine whose local time is not UTC."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("tokyo")
+def test_a_training_time_without_a_zone_is_utc() -> None:
+    naive, aware = datetime(2026, 11, 1), datetime(2026, 11, 1, tzinfo=timezone.utc)  # noqa: DTZ001 - the case at hand
+    assert Metadata(trained_at=naive).trained_time == Metadata(trained_at=aware).trained_time == aware.timestamp()
+
+
+def test_profiles_are_checked_however_they_are_made() -> None:
+    with pytest.raises(ValueError, match="edges must be finite and strictly increasing"):
+        FeatureProfile("x", "numeric", ("a", "b"), (math.inf,), (1, 1), rows=2)
+    with pytest.raises(ValueError, match="samples >= 2"):
+        Correlation("@score", "z", 0.5, 1)
+
+
+def test_whole_numbers_in_metadata_survive_the_document() -> None:
+    """JSON tells 3 from 3.0; a metric does not."""
+    built = replace(
+        Reference.build({"x": [1, 2]}), metadata=Metadata(trained_at=1_700_000_000, metrics={"rows": 3}, validation={"n": 3})
+    )
+    assert Reference.from_json(json.loads(json.dumps(built.to_json()))) == built
+
+
+def test_public_names_are_there() -> None:
+    assert {"Batch", "Correlation", "FeatureProfile", "Metadata", "Reference"} <= set(module.__all__)
