@@ -1,0 +1,256 @@
+"""What the worker does with records: type them, count them, add the counts to the store."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from otel_mlmon import catalog
+from otel_mlmon.aggregate import Aggregator, Watched
+from otel_mlmon.calls import CallCounter, RequestRecord
+from otel_mlmon.catalog import PREDICTION, SCORE
+from otel_mlmon.extremes import Extremes
+from otel_mlmon.outputs import Outputs, Task, interpret, join
+from otel_mlmon.records import Record, capture
+from otel_mlmon.reference import Reference
+from otel_mlmon.schema import Schema
+from otel_mlmon.settings import Settings
+from otel_mlmon.store import SeriesStore
+from otel_mlmon.tabulate import CHECKS, LAYOUTS, Check, Layout, Tabulator
+from otel_mlmon.worker import MAX_ITEM_ROWS
+
+Read = Callable[[], "tuple[Any, Any] | None"]
+WHERE = ("extractor", "reader", "prediction", "rows", "worker")
+"""Values of the label ``where`` of ``mlmon_internal_errors_total``."""
+
+
+@dataclass(frozen=True, slots=True)
+class LazyRecord:
+    """A call whose rows are still to be read from a protocol's bytes, which ``read`` does on the worker."""
+
+    read: Read
+    ended: float
+
+
+@dataclass(slots=True)
+class _Rows:
+    """How the rows of one schema are counted."""
+
+    tabulator: Tabulator
+    aggregator: Aggregator
+    starts: list[tuple[int, int, int]]  # first slot in the store, first and last place in the vector
+    extremes: Extremes
+    least: int
+    greatest: int
+
+
+class Intake:
+    """Counts what comes off the queue; runs on the worker only, apart from construction.
+
+    Args:
+        store: Where the counters live.
+        model: Name and version, the first labels of every series.
+        task: What the model does.
+        settings: Bounds and spans.
+        histograms: Whether ``mlmon_feature_value`` is counted.
+        failed: Called with a place of ``WHERE`` for each error that was caught.
+    """
+
+    def __init__(
+        self,
+        store: SeriesStore,
+        model: tuple[str, str],
+        task: Task | None,
+        *,
+        settings: Settings,
+        histograms: bool,
+        failed: Callable[[str], None],
+    ) -> None:
+        self._store, self._model, self._task = store, model, task
+        self._settings, self._histograms, self._failed = settings, histograms, failed
+        self._calls = CallCounter(store, model, settings)
+        self._violations = store.allocate(catalog.SCHEMA_VIOLATIONS, [(*model, check) for check in CHECKS])
+        self._lost = store.allocate(catalog.ROWS_DROPPED, [(*model, "error")])
+        self._rows: _Rows | None = None
+
+    def watch(self, schema: Schema, reference: Reference | None) -> None:
+        """Count rows of a schema from now on; create their series at 0.
+
+        Args:
+            schema: The features.
+            reference: Their reference; without one there are no bins.
+        """
+        watched = watched_features(schema, reference, self._task)
+        target = next((name for name in (SCORE, PREDICTION) if any(one.name == name and one.numeric for one in watched)), "")
+        aggregator = Aggregator(self._model, watched, target=target, histograms=self._histograms)
+        starts = [
+            (self._store.allocate(block.family, block.labels, bounds=block.bounds), block.start, block.stop)
+            for block in aggregator.blocks
+        ]
+        numeric = [(*self._model, name) for name in aggregator.numeric_names]
+        least = self._store.allocate(catalog.FEATURE_MIN, numeric)
+        greatest = self._store.allocate(catalog.FEATURE_MAX, numeric)
+        extremes = Extremes(len(numeric), self._settings.extremes_seconds)
+        self._rows = _Rows(Tabulator(schema, watched), aggregator, _merged(starts), extremes, least, greatest)
+
+    def records(self, items: Sequence[Any]) -> list[Record]:
+        """The records among some items of the queue, those included that are still to be read from bytes."""
+        if not {LazyRecord, RequestRecord}.intersection(map(type, items)):
+            return list(items)
+        records = []
+        for item in items:
+            if isinstance(item, Record):
+                records.append(item)
+            elif isinstance(item, LazyRecord):
+                records.extend(self._read(item))
+        return records
+
+    def count(self, calls: Sequence[Record], requests: Sequence[RequestRecord], rows: Sequence[Record]) -> None:
+        """Count in one change of the store, so that a scrape sees all of it or none.
+
+        Args:
+            calls: Records whose calls count.
+            requests: HTTP requests that ended.
+            rows: Records whose rows count; while they are held back to be learned from, others than ``calls``.
+        """
+        blocks = self._calls.calls(calls)
+        blocks += self._calls.requests(requests)
+        blocks.append(self._calls.predictions(sum([record.rows for record in calls if record.status == "ok"])))
+        if self._rows is not None:
+            total = np.zeros(self._rows.aggregator.size)
+            violations: Counter[Check] = Counter()
+            lost = 0
+            for layout, group, predicted in _groups(rows):
+                lost += self._tabulate(layout, group, total, violations, predicted=predicted)
+            blocks += [(start, total[first:last]) for start, first, last in self._rows.starts]
+            blocks.append((self._violations, np.array([float(violations[check]) for check in CHECKS])))
+            blocks.append((self._lost, np.array([float(lost)])))
+        self._store.add(blocks)
+
+    def reset(self) -> None:
+        """Begin anew in a forked child."""
+        self._calls.reset()
+        if self._rows is not None:
+            self._rows.extremes.reset()
+            self.refresh()
+
+    def refresh(self) -> None:
+        """Write the gauges of recent extremes."""
+        if self._rows is not None:
+            least, greatest = self._rows.extremes.read(time.time())
+            self._store.put(self._rows.least, least)
+            self._store.put(self._rows.greatest, greatest)
+
+    def _read(self, item: LazyRecord) -> list[Record]:
+        from_bytes = None
+        try:
+            from_bytes = item.read()
+        except Exception:  # noqa: BLE001 - a reader is the user's code; what it could not read is counted
+            self._failed("reader")
+        if from_bytes is None:
+            return []
+        return record_rows(*from_bytes, ended=item.ended)
+
+    def _tabulate(
+        self, layout: Layout, group: Sequence[Record], total: np.ndarray[Any, Any], violations: Counter[Check], *, predicted: bool
+    ) -> int:
+        """Count one group into ``total``. Returns the rows that could not be counted."""
+        rows = self._rows
+        assert rows is not None  # noqa: S101 - for the type checker: count() asks first
+        outputs: Outputs | None = None
+        if predicted:
+            try:
+                outputs = self._interpret(group)
+            except Exception:  # noqa: BLE001 - any shape may come back from a model; the rows still count
+                return self._apart(layout, group, total, violations)
+        try:
+            table, broken = rows.tabulator(layout, group, outputs)
+            increments = rows.aggregator(table)
+        except Exception:  # noqa: BLE001 - one odd record must not cost the others; what is lost is counted
+            if len(group) > 1:
+                return sum(self._tabulate(layout, [record], total, violations, predicted=predicted) for record in group)
+            self._failed("rows")
+            return group[0].rows
+        total += increments
+        violations.update(broken)
+        if table.numeric.size:
+            rows.extremes.add(table.numeric, time.time())
+        return 0
+
+    def _apart(self, layout: Layout, group: Sequence[Record], total: np.ndarray[Any, Any], violations: Counter[Check]) -> int:
+        """Count a group whose predictions could not be read together: one record at a time, without those that are at fault."""
+        good, bad = [], []
+        for record in group:
+            try:
+                self._interpret([record])
+            except Exception:  # noqa: BLE001 - counted right here
+                self._failed("prediction")
+                bad.append(record)
+            else:
+                good.append(record)
+        groups = [good] if bad else [[record] for record in good]  # nobody is at fault alone: they do not fit each other
+        lost = self._tabulate(layout, bad, total, violations, predicted=False) if bad else 0
+        return lost + sum(self._tabulate(layout, some, total, violations, predicted=True) for some in groups if some)
+
+    def _interpret(self, group: Sequence[Record]) -> Outputs:
+        rows = [record.rows for record in group]
+        return interpret(join([record.prediction for record in group], rows), self._task, sum(rows))
+
+
+def watched_features(schema: Schema, reference: Reference | None, task: Task | None) -> list[Watched]:
+    """What is counted: the schema's features in order, then the outputs that the reference knows or the task has."""
+    watched = [Watched(one.name, one.numeric, reference[one.name] if reference is not None else None) for one in schema]
+    for name in (PREDICTION, SCORE):
+        profile = reference[name] if reference is not None and name in reference else None
+        if profile is not None:
+            watched.append(Watched(name, profile.kind == "numeric", profile))
+        elif name == SCORE and task in ("binary", "ranking"):
+            watched.append(Watched(name, True, None))
+        elif name == PREDICTION and task is not None and task != "ranking":
+            watched.append(Watched(name, task == "regression", None))
+    return watched
+
+
+def record_rows(features: Any, prediction: Any, *, ended: float, duration: float = float("nan")) -> list[Record]:
+    """Records of one successful call that was read rather than watched, split as they would be."""
+    record = Record(capture(features), prediction, "ok", "", duration, ended)
+    return record.split() if record.rows > MAX_ITEM_ROWS else [record]
+
+
+def _groups(records: Sequence[Record]) -> Iterator[tuple[Layout, list[Record], bool]]:
+    """Records that can be typed together: one form, with or without predictions, some thousand rows at most."""
+    groups: dict[tuple[str | None, bool], list[Record]] = {}
+    for record in records:
+        groups.setdefault((record.form, record.prediction is not None), []).append(record)
+    for (form, predicted), group in groups.items():
+        if form is not None:
+            for some in _chunks(group):
+                yield LAYOUTS[form], some, predicted
+
+
+def _chunks(group: list[Record]) -> Iterator[list[Record]]:
+    sizes = [record.rows for record in group]
+    if sum(sizes) <= MAX_ITEM_ROWS:
+        yield group
+        return
+    start = rows = 0
+    for stop, size in enumerate(sizes):
+        if rows and rows + size > MAX_ITEM_ROWS:
+            yield group[start:stop]
+            start, rows = stop, 0
+        rows += size
+    yield group[start:]
+
+
+def _merged(starts: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
+    """Blocks that lie side by side in the store are added in one go."""
+    merged: list[tuple[int, int, int]] = []
+    for start, first, last in starts:
+        if merged and merged[-1][0] + merged[-1][2] - merged[-1][1] == start and merged[-1][2] == first:
+            merged[-1] = (merged[-1][0], merged[-1][1], last)
+        else:
+            merged.append((start, first, last))
+    return merged

@@ -1,0 +1,76 @@
+"""The monitor's own health: what is in flight, what waits, what was lost."""
+
+import threading
+import time
+from collections import defaultdict
+
+import numpy as np
+
+from otel_mlmon import catalog
+from otel_mlmon.store import SeriesStore
+
+
+class Vitals:
+    """Writes the series by which the monitoring itself is watched.
+
+    Args:
+        store: Where the series live.
+        model: Name and version, the first labels of every series.
+    """
+
+    def __init__(self, store: SeriesStore, model: tuple[str, str]) -> None:
+        self._store, self._model = store, model
+        self._start_time = store.allocate(catalog.START_TIME, [model])
+        self._active = store.allocate(catalog.CALLS_ACTIVE, [model])
+        self._requests_active = store.allocate(catalog.HTTP_REQUESTS_ACTIVE, [model])
+        self._queued = store.allocate(catalog.QUEUE_ROWS, [model])
+        self._series = store.allocate(catalog.SERIES, [model])
+        self._worker = store.allocate(catalog.WORKER_TIME, [model])
+        self._dropped = store.allocate(catalog.ROWS_DROPPED, [(*model, "queue_full")])
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin with the process, or anew in a forked child."""
+        self._noting = threading.RLock()  # reentrant: a signal handler may call a watched function
+        self._errors = defaultdict[str, int](int)  # its missing keys are made in C: no signal can come between
+        self._store.set(self._start_time, time.time())
+        self._store.set(self._series, 0.0)  # from now on it has a value, and counts itself
+
+    def failed(self, where: str) -> None:
+        """Note an error that was caught, on any thread; it is counted at the next ``refresh``.
+
+        Args:
+            where: One of a few places in the code, the label ``where``.
+        """
+        with self._noting:
+            self._errors[where] += 1
+
+    def lost(self, reason: str, rows: float) -> None:
+        """Count rows that could not be counted."""
+        self._add(self._store.index(catalog.ROWS_DROPPED, (*self._model, reason)), rows)
+
+    def worked(self, seconds: float) -> None:
+        """Count processor time of the worker."""
+        self._add(self._worker, seconds)
+
+    def refresh(self, *, active: int, requests_active: int, queued: int, dropped: int) -> None:
+        """Write what holds at this moment.
+
+        Args:
+            active: Calls in flight.
+            requests_active: HTTP requests in flight.
+            queued: Rows that wait.
+            dropped: Rows that the queue has refused since the last time.
+        """
+        with self._noting:
+            errors, self._errors = self._errors, defaultdict[str, int](int)
+        for where, count in errors.items():
+            self._add(self._store.index(catalog.INTERNAL_ERRORS, (*self._model, where)), float(count))
+        self._add(self._dropped, float(dropped))
+        self._store.set(self._active, float(active))
+        self._store.set(self._requests_active, float(requests_active))
+        self._store.set(self._queued, float(queued))
+        self._store.set(self._series, float(self._store.samples))
+
+    def _add(self, index: int, value: float) -> None:
+        self._store.add([(index, np.array([value]))])
