@@ -1,0 +1,1 @@
+"""Ways in: what hands the traffic of servers and frameworks to a monitor. One file each, imported by whoever uses it."""
