@@ -1,0 +1,1 @@
+"""Recording rules and alerts for Prometheus, derived from the catalogue."""

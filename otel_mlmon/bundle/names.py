@@ -1,0 +1,71 @@
+"""Names that the rules are written with: the catalogue's label names and selectors, and the recorded series."""
+
+from otel_mlmon import catalog
+from otel_mlmon.catalog import MetricFamily
+
+MODEL_LABELS = tuple(label.replace(".", "_") for label in catalog.MODEL)
+FEATURE_LABELS = tuple(label.replace(".", "_") for label in catalog.FEATURE)
+MODEL = ", ".join(MODEL_LABELS)
+FEATURE = ", ".join(FEATURE_LABELS)
+
+FRESH = "mlmon:replica:fresh"
+KNOWN = "mlmon:model:known"
+COVERED = "mlmon:model:covered_ratio"
+THRESHOLD_SET = "mlmon:threshold:set"
+THRESHOLD = "mlmon:threshold:model"
+MISSING_THRESHOLD = "mlmon:feature_missing:threshold"
+
+BIN_INCREMENT = "mlmon:feature_bin:inc"
+MOMENT_INCREMENT = "mlmon:feature_moment:inc"
+MISSING_INCREMENT = "mlmon:feature_missing:inc"
+INVALID_INCREMENT = "mlmon:feature_invalid:inc"
+VIOLATION_INCREMENT = "mlmon:schema_violations:inc"
+PREDICTION_INCREMENT = "mlmon:predictions:inc"
+DROPPED_INCREMENT = "mlmon:rows_dropped:inc"
+CALL_INCREMENT = "mlmon:calls:inc"
+
+REFERENCE_COUNT = "mlmon:reference_bin:count"
+REFERENCE_WEIGHT = "mlmon:reference_bin:weight"
+REFERENCE_CUMULATIVE = "mlmon:reference_bin:cumulative_ratio"
+REFERENCE_NOISE = "mlmon:reference:noise"
+REFERENCE_LEVEL = "mlmon:reference:threshold"
+REFERENCE_MISSING = "mlmon:reference:missing_ratio"
+
+BIN_COUNT = "mlmon:feature_bin:count"
+BIN_CUMULATIVE = "mlmon:feature_bin:cumulative_ratio"
+COUNT = "mlmon:feature:count"
+MEAN_SHIFT = "mlmon:feature:mean_shift"
+DRIFT = "mlmon:feature_drift"
+NOISE = "mlmon:feature_drift:noise"
+BELIEVABLE = "mlmon:feature_drift:believable"
+DRIFT_THRESHOLD = "mlmon:feature_drift:threshold"
+
+FEATURE_ROWS = "mlmon:feature:rows"
+MISSING_RATIO = "mlmon:feature_missing:ratio"
+VIOLATION_RATIO = "mlmon:schema_violations:ratio"
+DROPPED_RATIO = "mlmon:rows_dropped:ratio"
+ERROR_RATIO = "mlmon:call_errors:ratio"
+LATENCY = "mlmon:call_duration:p99"
+
+
+def selector(name: str, **labels: str) -> str:
+    """A series selector; a value that starts with an operator (``=~``, ``!~``, ``!=``) keeps it.
+
+    >>> selector("a", window="1h", bin="=~0.")
+    'a{window="1h", bin=~"0."}'
+    """
+    matchers = []
+    for label, value in labels.items():
+        operator = next((each for each in ("=~", "!~", "!=") if value.startswith(each)), "")
+        matchers.append(f'{label}{operator or "="}"{value[len(operator) :]}"')
+    return f"{name}{{{', '.join(matchers)}}}" if matchers else name
+
+
+def further_labels(family: MetricFamily) -> tuple[str, ...]:
+    """Prometheus labels of a family beyond the model's."""
+    return tuple(label for label in family.prometheus_labels if label not in MODEL_LABELS)
+
+
+def tagged(expression: str, bound: str) -> str:
+    """The expression with a label that keeps it apart from others in a union, before ``max by`` takes the label away."""
+    return f'label_replace({expression}, "bound", "{bound}", "", "")'

@@ -1,0 +1,174 @@
+"""What can be chosen about the rules; times as Prometheus writes them."""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from otel_mlmon.bundle.thresholds import SHIPPED
+
+_UNITS = {"d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1_000, "ms": 1}
+_DURATION = re.compile(r"(\d+d)?(\d+h)?(\d+m(?!s))?(\d+s)?(\d+ms)?")
+
+RUNBOOKS = "https://github.com/otel-mlmon/otel-mlmon/blob/main/alert_rules/runbooks.md"
+DASHBOARDS = "https://grafana.example.org"
+
+
+def milliseconds(duration: str) -> int:
+    """Length of a duration as Prometheus writes it.
+
+    Args:
+        duration: Such as ``5m``, ``1h30m``, ``250ms``.
+
+    Returns:
+        Milliseconds.
+
+    Raises:
+        ValueError: If it is not a duration.
+
+    Source:
+        https://prometheus.io/docs/prometheus/latest/querying/basics/#time-durations (years and weeks left out: write days)
+
+    >>> milliseconds("1h30m")
+    5400000
+    """
+    match = _DURATION.fullmatch(duration)
+    if not duration or match is None:
+        raise ValueError(f"duration must be written like 5m, 1h30m or 250ms (units d, h, m, s, ms), got {duration!r}")
+    return sum(int(part[: -len(unit)]) * size for part, (unit, size) in zip(match.groups(), _UNITS.items(), strict=True) if part)
+
+
+def duration(milliseconds: float) -> str:
+    """A duration in its largest whole unit.
+
+    Args:
+        milliseconds: Length; rounded to a whole number.
+
+    Returns:
+        Text that every Prometheus since 2.26 reads.
+
+    >>> duration(3_600_000), duration(1_500)
+    ('1h', '1500ms')
+    """
+    whole = round(milliseconds)
+    for unit, size in _UNITS.items():
+        if whole and whole % size == 0:
+            return f"{whole // size}{unit}"
+    return "0s"
+
+
+@dataclass(frozen=True, slots=True)
+class RuleOptions:
+    """How the rules are written.
+
+    Args:
+        windows: Lengths of time over which statistics are taken, written in their largest unit: the text is the label
+            ``window``, and a calibrated level counts only for a window of the same text.
+        interval: Evaluation interval of all groups, real time: at least the scrape interval.
+        lookback: How old a counter may be, real time: a scrape may fail for so long without loss.
+        delay: How far behind now the counters are read, real time: until every replica's scrape has been stored.
+        max_bins: Numeric bins covered by the Wasserstein distance. A numeric feature whose reference has more bins alarms
+            on PSI instead. Each bin costs two rules.
+        previous: How long ago the ``previous`` baseline is.
+        pairs: Pairs (fast, slow) of windows; drift alarms if both windows of a pair show it. The first pair serves the alert
+            on missing values too.
+        thresholds: (statistic, severity) -> value, instead of the shipped ones.
+        time_scale: Divides the windows, ``previous`` and the alerts' waiting times, but not interval, lookback and delay: a
+            time lapse in which the series keep saying 1h, 6h, 1d. A window is rounded to whole intervals.
+        runbook_base: Page of the runbooks; ``#`` and the alert's name in lower case (as Markdown headings become anchors) follow.
+        dashboard_base: Grafana's address.
+
+    Raises:
+        ValueError: For anything that no Prometheus could evaluate, or that would switch alerts off unnoticed.
+
+    >>> RuleOptions(windows=("1h", "6h"), pairs=(("1h", "6h"),)).interval
+    '1m'
+    """
+
+    windows: tuple[str, ...] = ("5m", "1h", "6h", "1d")
+    interval: str = "1m"
+    lookback: str = "5m"
+    delay: str = "15s"
+    max_bins: int = 20
+    previous: str = "1d"
+    pairs: tuple[tuple[str, str], ...] = (("1h", "6h"), ("6h", "1d"))
+    thresholds: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    time_scale: float = 1.0
+    runbook_base: str = RUNBOOKS
+    dashboard_base: str = DASHBOARDS
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.time_scale) and self.time_scale > 0):
+            raise ValueError(f"time_scale must be finite and > 0, got {self.time_scale!r}")
+        if not 2 <= self.max_bins <= 100:
+            raise ValueError(f"max_bins must be from 2 to 100 (bin labels start with two digits), got {self.max_bins!r}")
+        self._check_times()
+        self._check_windows()
+        for key, value in self.thresholds.items():
+            if key not in SHIPPED:
+                raise ValueError(f"thresholds: (statistic, severity) must be one of {sorted(SHIPPED)}, got {key!r}")
+            if not (math.isfinite(value) and value >= 0):
+                raise ValueError(f"threshold {'/'.join(key)}: value must be finite and >= 0, got {value!r}")
+        for statistic, severity in SHIPPED:
+            warning, critical = self.threshold(statistic, "warning"), self.threshold(statistic, severity)
+            if warning > critical:
+                raise ValueError(f"threshold {statistic}: warning must not exceed critical, got {warning!r} > {critical!r}")
+
+    def _check_times(self) -> None:
+        for name in ("interval", "lookback", "previous"):
+            if milliseconds(getattr(self, name)) <= 0:
+                raise ValueError(f"{name} must be > 0, got {getattr(self, name)!r}")
+        milliseconds(self.delay)
+        if milliseconds(self.lookback) < 2 * milliseconds(self.interval):
+            raise ValueError(f"lookback must be at least two intervals of {self.interval}, got {self.lookback!r}")
+
+    def _check_windows(self) -> None:
+        if not self.windows or len(set(self.windows)) != len(self.windows):
+            raise ValueError(f"windows must be distinct and at least one, got {self.windows!r}")
+        for window in self.windows:
+            if duration(milliseconds(window)) != window or window == "0s":
+                raise ValueError(f"window {window!r}: write it in its largest unit: {duration(milliseconds(window))!r}")
+            if milliseconds(window) / self.time_scale < milliseconds(self.interval):
+                raise ValueError(
+                    f"window {window!r}: at time_scale {self.time_scale:g} it lasts {milliseconds(window) / self.time_scale:g} ms, "
+                    f"less than the interval {self.interval}; leave it out or lower time_scale or interval"
+                )
+        if not self.pairs:
+            raise ValueError("pairs must be at least one, or drift could not alarm")
+        for pair in self.pairs:
+            if len(pair) != 2 or not set(pair) <= set(self.windows) or milliseconds(pair[0]) >= milliseconds(pair[1]):
+                raise ValueError(f"pair {pair!r}: must be a shorter and a longer one of the windows {self.windows!r}")
+
+    def threshold(self, statistic: str, severity: str) -> float:
+        """The default that the rules carry for a statistic (one of ``SHIPPED``)."""
+        return float(self.thresholds.get((statistic, severity), SHIPPED[statistic, severity]))
+
+    @property
+    def alert_windows(self) -> tuple[str, ...]:
+        """The windows that drift alarms on, shortest first."""
+        return tuple(sorted({window for pair in self.pairs for window in pair}, key=milliseconds))
+
+    def scaled(self, length: str) -> str:
+        """A simulated duration in real time."""
+        return duration(max(1.0, milliseconds(length) / self.time_scale))
+
+    def steps(self, length: str) -> int:
+        """Evaluations in a simulated duration, at least 1."""
+        return max(1, round(milliseconds(length) / self.time_scale / milliseconds(self.interval)))
+
+    def span(self, length: str) -> str:
+        """Range that holds exactly the increments of a simulated duration.
+
+        Half an interval shorter than it: a range that is a multiple of the interval holds one sample more on Prometheus 2,
+        whose ranges include their left end, than on Prometheus 3.
+        """
+        return duration((self.steps(length) - 0.5) * milliseconds(self.interval))
+
+    @property
+    def previous_offset(self) -> str:
+        """Real time to the previous baseline, in whole intervals."""
+        return duration(self.steps(self.previous) * milliseconds(self.interval))
+
+    def rate_range(self, length: str) -> str:
+        """Range for ``rate()`` over raw counters: at least four intervals."""
+        return duration(max(milliseconds(length) / self.time_scale, 4 * milliseconds(self.interval)))

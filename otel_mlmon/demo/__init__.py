@@ -1,0 +1,1 @@
+"""``otel-mlmon demo``: real flights replayed through a watched model until summer's weather alerts."""

@@ -1,0 +1,159 @@
+"""The rule files: accepted by real promtool, held to the catalogue and to an on-call engineer's conventions."""
+
+import re
+import subprocess
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+import yaml
+
+from otel_mlmon import catalog
+from otel_mlmon.bundle.options import duration, milliseconds
+from otel_mlmon.bundle.rules import ALERTS_FILE, RECORDING_FILE, RuleOptions, render
+from otel_mlmon.bundle.thresholds import SHIPPED
+from otel_mlmon.settings import Statistic
+from tests.servers import SERIES, require
+
+COMMITTED = Path(__file__).parent.parent / "alert_rules"
+DEFAULT = render(RuleOptions())
+
+
+def rules(files: dict[str, str] = DEFAULT) -> list[dict[str, Any]]:
+    """Every rule of both files in order, parsed."""
+    return [
+        rule for name in (RECORDING_FILE, ALERTS_FILE) for group in yaml.safe_load(files[name])["groups"] for rule in group["rules"]
+    ]
+
+
+def test_the_committed_files_are_the_default_ones() -> None:
+    """Users import them as they are."""
+    assert {path.name: path.read_text(encoding="utf-8") for path in COMMITTED.glob("*.yml")} == DEFAULT
+
+
+@pytest.mark.parametrize("series", SERIES)
+@pytest.mark.parametrize(
+    "options",
+    [
+        RuleOptions(),
+        RuleOptions(windows=("1h", "6h", "1d"), time_scale=6),
+        RuleOptions(interval="250ms", lookback="30s", delay="0s", time_scale=4320, windows=("1h", "6h", "1d"), max_bins=100),
+    ],
+    ids=["default", "scaled", "time-lapse"],
+)
+def test_promtool_accepts_the_files(options: RuleOptions, series: str, tmp_path: Path) -> None:
+    """With every lint it has."""
+    for name, text in render(options).items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    command: list[str | Path] = [require("promtool", series), "check", "rules", "--lint=all", "--lint-fatal", *render(options)]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+def test_every_metric_and_label_is_in_the_catalogue() -> None:
+    """A renamed family or label breaks here, not in somebody's Prometheus."""
+    families = {family.prometheus_name: family for family in catalog.CATALOG}
+    families |= {family.prometheus_name + "_bucket": family for family in catalog.CATALOG if family.type == "histogram"}
+    seen = set()
+    for rule in rules():
+        for name, matchers in re.findall(r"\b(mlmon_\w+)(?:\{([^}]*)\})?", rule["expr"]):
+            assert name in families, name
+            seen.add(name)
+            assert set(re.findall(r"(\w+)(?:=|!)", matchers)) <= set(families[name].prometheus_labels), (name, matchers)
+    assert len(seen) > 10
+    sources = "".join(path.read_text(encoding="utf-8") for path in (COMMITTED.parent / "otel_mlmon" / "bundle").glob("*.py"))
+    assert not re.findall(r"\bmlmon_\w+", sources)
+
+
+def test_recorded_series_are_used_and_come_first() -> None:
+    """Nothing is recorded for nothing; a rule never reads what a later one writes."""
+    recorded: set[str] = set()
+    used: set[str] = set()
+    for rule in rules():
+        names = set(re.findall(r"\bmlmon:[a-z0-9_:]+", rule["expr"])) - {rule.get("record")}
+        assert names <= recorded, names - recorded
+        used |= names
+        recorded |= {rule["record"]} if "record" in rule else set()
+    assert recorded == used
+
+
+def test_rules_have_what_an_on_call_engineer_asks_for() -> None:
+    """Names, labels, annotations, waiting times; sets are matched by explicit labels."""
+    for rule in rules():
+        assert not re.search(r"\b(topk|bottomk)\b", rule["expr"])
+        assert not re.search(r"\b(and|unless)\b(?! (on|ignoring) \()", rule["expr"])
+        if "record" in rule:
+            assert re.fullmatch(r"mlmon:[a-z_]+:[a-z0-9_]+|mlmon:feature_drift", rule["record"])
+            continue
+        assert re.fullmatch(r"Mlmon[A-Z]\w+", rule["alert"])
+        assert rule["labels"]["severity"] in {"warning", "critical"}
+        assert rule["labels"]["layer"] in {"drift", "data_quality", "serving", "meta"}
+        assert set(rule["annotations"]) == {"summary", "description", "runbook_url", "dashboard_url"}
+        assert milliseconds(rule["for"]) >= 2 * milliseconds("1m")
+        assert milliseconds(rule["keep_firing_for"]) >= milliseconds(rule["for"])
+        assert not any("$value" in text for text in rule["labels"].values())
+        assert rule["annotations"]["runbook_url"].endswith("/alert_rules/runbooks.md#" + rule["alert"].lower())
+        assert f"\n## {rule['alert']}\n" in (COMMITTED / "runbooks.md").read_text(encoding="utf-8")
+
+
+def test_time_scale_changes_lengths_only() -> None:
+    """The series keep their names and labels: 1h, 6h, 1d."""
+    lapse = RuleOptions(windows=("1h", "6h", "1d"), interval="250ms", time_scale=4320)
+    plain = RuleOptions(windows=("1h", "6h", "1d"))
+
+    def outline(options: RuleOptions) -> list[tuple[Any, Any, Any]]:
+        return [(rule.get("record"), rule.get("alert"), rule.get("labels")) for rule in rules(render(options))]
+
+    assert outline(lapse) == outline(plain)
+    expressions = {
+        (rule["record"], *rule.get("labels", {}).values()): rule["expr"] for rule in rules(render(lapse)) if "record" in rule
+    }
+    # 1d lasts 20 s there: 80 evaluations, less half of one
+    assert expressions["mlmon:feature_bin:count", "1d"] == "sum_over_time(mlmon:feature_bin:inc[19875ms])\n"
+    assert "offset 20s" in expressions["mlmon:feature_drift", "psi", "previous"]
+    assert "[5m] offset 15s" in expressions["mlmon:feature_bin:inc",]
+
+
+def test_thresholds_are_those_that_code_can_set() -> None:
+    """One list of statistics in settings and rules."""
+    assert {statistic for statistic, _ in SHIPPED} == set(get_args(Statistic))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"windows": ()}, "windows must be distinct"),
+        ({"windows": ("1h", "1h")}, "windows must be distinct"),
+        ({"windows": ("60m", "6h")}, "window '60m': write it in its largest unit: '1h'"),
+        ({"windows": ("soon",)}, "duration must be written like"),
+        ({"windows": ("1h", "6h")}, r"pair \('6h', '1d'\)"),
+        ({"pairs": ()}, "pairs must be at least one"),
+        ({"pairs": (("6h", "1h"),)}, "pair .* must be a shorter and a longer"),
+        ({"interval": "0s"}, "interval must be > 0"),
+        ({"interval": "5m"}, "lookback must be at least two intervals"),
+        ({"delay": "-1s"}, "duration must be written like"),
+        ({"max_bins": 1}, "max_bins must be from 2 to 100"),
+        ({"time_scale": 0.0}, "time_scale must be finite and > 0"),
+        ({"time_scale": 10.0}, "window '5m': at time_scale 10 it lasts 30000 ms"),
+        ({"thresholds": {("psy", "warning"): 1.0}}, "must be one of"),
+        ({"thresholds": {("psi", "warning"): float("nan")}}, "threshold psi/warning: value must be finite"),
+        ({"thresholds": {("psi", "warning"): 0.3}}, "threshold psi: warning must not exceed critical"),
+    ],
+)
+def test_wrong_options_are_refused(options: dict[str, Any], message: str) -> None:
+    """Set-up is loud."""
+    with pytest.raises(ValueError, match=message):
+        RuleOptions(**options)
+
+
+def test_thresholds_of_the_options_are_written() -> None:
+    """They replace the shipped ones, and only them."""
+    changed = render(RuleOptions(thresholds={("psi", "warning"): 0.123}))[RECORDING_FILE].splitlines()
+    assert [line.strip() for line in changed if line not in DEFAULT[RECORDING_FILE].splitlines()] == ["mlmon:model:known * 0.123"]
+
+
+def test_durations_come_back() -> None:
+    """Text to milliseconds and back, in the largest unit."""
+    for text in ("1d", "36h", "90m", "61s", "1500ms"):
+        assert duration(milliseconds(text)) == text
+    assert milliseconds("1d2h3m4s5ms") == 93_784_005
