@@ -1,0 +1,92 @@
+"""CSV and Parquet files as batches, so that a large one is never loaded whole. Needs the extra `files` (pandas, pyarrow)."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from otel_mlmon.profiling.batches import Batch
+
+CHUNK_ROWS = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Roles:
+    """Which columns of a file are not features.
+
+    Attributes:
+        predictions: What the model returned; empty for none.
+        scores: Its score or probability; empty for none.
+        labels: Ground truth; empty for none.
+        timestamps: When the row was seen; empty for none.
+        ignored: Columns that are left out.
+        texts: Columns read as text whatever they look like, such as postal codes.
+    """
+
+    predictions: str = ""
+    scores: str = ""
+    labels: str = ""
+    timestamps: str = ""
+    ignored: tuple[str, ...] = ()
+    texts: tuple[str, ...] = ()
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """All columns named, those read as text apart."""
+        roles = (self.predictions, self.scores, self.labels, self.timestamps)
+        return (*(name for name in roles if name), *self.ignored)
+
+
+def batches(path: Path, roles: Roles) -> Callable[[], Iterator[Batch]]:
+    """Read a file in batches, anew at each call.
+
+    Args:
+        path: A ``.csv`` file (also compressed) or a ``.parquet`` file.
+        roles: Which columns are not features.
+
+    Returns:
+        What ``Reference.build`` takes.
+
+    Raises:
+        ValueError: If the ending is unknown or a column that was named is not there.
+        OSError: If the file cannot be read.
+    """
+    parquet = path.suffix == ".parquet"
+    if not parquet and ".csv" not in path.suffixes:
+        raise ValueError(f"file {str(path)!r}: must end in .csv (or .csv.gz and the like) or .parquet")
+    columns = _parquet_columns(path) if parquet else list(pd.read_csv(path, nrows=0).columns)
+    absent = [name for name in (*roles.named, *roles.texts) if name not in columns]
+    if absent:
+        raise ValueError(f"file {str(path)!r}: no column {absent[0]!r}, only {columns}")
+    read = _read_parquet if parquet else _read_csv
+    return lambda: (_batch(frame, roles) for frame in read(path, roles.texts))
+
+
+def _batch(frame: pd.DataFrame, roles: Roles) -> Batch:
+    def column(name: str) -> Any:
+        return frame[name] if name else None
+
+    features = frame.drop(columns=list(roles.named))
+    return Batch(features, column(roles.predictions), column(roles.scores), column(roles.labels), column(roles.timestamps))
+
+
+def _read_csv(path: Path, texts: Sequence[str]) -> Iterator[pd.DataFrame]:
+    types: Mapping[str, Any] = dict.fromkeys(texts, str)
+    with pd.read_csv(path, chunksize=CHUNK_ROWS, dtype=types) as reader:
+        yield from reader
+
+
+def _parquet_columns(path: Path) -> list[str]:
+    import pyarrow.parquet as pq
+
+    return list(pq.ParquetFile(path).schema_arrow.names)
+
+
+def _read_parquet(path: Path, texts: Sequence[str]) -> Iterator[pd.DataFrame]:
+    import pyarrow.parquet as pq
+
+    for batch in pq.ParquetFile(path).iter_batches(batch_size=CHUNK_ROWS):
+        frame: pd.DataFrame = batch.to_pandas()
+        yield frame.astype(dict.fromkeys(texts, str))
