@@ -20,7 +20,8 @@ test: lint servers ## Formatting, lint, types and every test, under 10 minutes
 lint: $(READY) ## Formatting, lint and types only
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
+	@if $(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then $(BIN)/mypy; else \
+		echo 'types are not checked on Python 3.10: the stubs of its last numpy and pandas differ'; fi
 
 bench: $(READY) ## Time and memory per row, peers beside it
 	$(BIN)/python -m tests.bench $(ARGS)

@@ -108,6 +108,17 @@ MODEL_INFO = MetricFamily(
 MODEL_TRAINED_TIME = MetricFamily(
     "mlmon.model.trained_time", "gauge", "s", "Unix time at which the model was trained.", MODEL, "health"
 )
+MODEL_EVALUATION = MetricFamily(
+    "mlmon.model.evaluation", "gauge", "", "Evaluation metrics of the training, by name.", (*MODEL, "metric"), "health"
+)
+MODEL_VALIDATION = MetricFamily(
+    "mlmon.model.validation",
+    "gauge",
+    "",
+    "Always 1; results of the validation checks before release.",
+    (*MODEL, "check", "result"),
+    "health",
+)
 HTTP_REQUESTS = MetricFamily(
     "mlmon.http.requests",
     "counter",

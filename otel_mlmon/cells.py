@@ -45,7 +45,7 @@ class Cells:
         Returns:
             Same shape.
         """
-        cells = np.zeros(values.shape, dtype=np.int8)
+        cells = np.zeros(values.shape, dtype=np.int8)  # large enough: MAX_NUMERIC_BINS, some buckets and two fences
         passed = np.empty(values.shape, dtype=bool)
         for column in self._columns:
             np.greater_equal(values, column, out=passed)

@@ -85,8 +85,11 @@ def _parquet_columns(path: Path) -> list[str]:
 
 
 def _read_parquet(path: Path, texts: Sequence[str]) -> Iterator[pd.DataFrame]:
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     for batch in pq.ParquetFile(path).iter_batches(batch_size=CHUNK_ROWS):
         frame: pd.DataFrame = batch.to_pandas()
-        yield frame.astype(dict.fromkeys(texts, str))
+        for name in texts:  # by Arrow: pandas would spell a whole number in a column with gaps 501.0, and the gaps as well
+            frame[name] = batch.column(name).cast(pa.string()).to_pandas()
+        yield frame

@@ -16,7 +16,7 @@ Rows = Iterable[tuple[tuple[str, ...], float]]
 
 
 def expose_info(store: SeriesStore, model: tuple[str, str], task: str | None, library: str, reference: Reference | None) -> None:
-    """Write ``mlmon_model_info`` and the times of training and of the reference."""
+    """Write what is known of the training: ``mlmon_model_info``, times, evaluation metrics, validation results."""
     metadata = reference.metadata if reference is not None else None
     labels = (
         *model,
@@ -31,6 +31,9 @@ def expose_info(store: SeriesStore, model: tuple[str, str], task: str | None, li
     _put(store, catalog.MODEL_INFO, [(labels, 1.0)])
     if metadata is not None and not math.isnan(metadata.trained_time):
         _put(store, catalog.MODEL_TRAINED_TIME, [(model, metadata.trained_time)])
+    if metadata is not None:
+        _put(store, catalog.MODEL_EVALUATION, [((*model, name), value) for name, value in metadata.metrics.items()])
+        _put(store, catalog.MODEL_VALIDATION, [((*model, name, str(result)), 1.0) for name, result in metadata.validation.items()])
     if reference is not None:
         _put(store, catalog.REFERENCE_CREATED_TIME, [(model, reference.created)])
 

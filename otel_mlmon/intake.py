@@ -23,8 +23,6 @@ from otel_mlmon.tabulate import CHECKS, LAYOUTS, Check, Layout, Tabulator
 from otel_mlmon.worker import MAX_ITEM_ROWS
 
 Read = Callable[[], "tuple[Any, Any] | None"]
-WHERE = ("extractor", "reader", "prediction", "rows", "worker")
-"""Values of the label ``where`` of ``mlmon_internal_errors_total``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +54,7 @@ class Intake:
         task: What the model does.
         settings: Bounds and spans.
         histograms: Whether ``mlmon_feature_value`` is counted.
-        failed: Called with a place of ``WHERE`` for each error that was caught.
+        failed: Called with the place of each error that was caught, and the error.
     """
 
     def __init__(
@@ -67,13 +65,13 @@ class Intake:
         *,
         settings: Settings,
         histograms: bool,
-        failed: Callable[[str], None],
+        failed: Callable[[str, BaseException], None],
     ) -> None:
         self._store, self._model, self._task = store, model, task
         self._settings, self._histograms, self._failed = settings, histograms, failed
         self._calls = CallCounter(store, model, settings)
         self._violations = store.allocate(catalog.SCHEMA_VIOLATIONS, [(*model, check) for check in CHECKS])
-        self._lost = store.allocate(catalog.ROWS_DROPPED, [(*model, "error")])
+        self._lost = store.index(catalog.ROWS_DROPPED, (*model, "error"))
         self._rows: _Rows | None = None
 
     def watch(self, schema: Schema, reference: Reference | None) -> None:
@@ -145,14 +143,16 @@ class Intake:
             self._store.put(self._rows.greatest, greatest)
 
     def _read(self, item: LazyRecord) -> list[Record]:
-        from_bytes = None
         try:
-            from_bytes = item.read()
-        except Exception:  # noqa: BLE001 - a reader is the user's code; what it could not read is counted
-            self._failed("reader")
-        if from_bytes is None:
+            found = item.read()
+            if found is None:
+                return []
+            if not isinstance(found, tuple):  # two rows, or a dict of two, would unpack as well
+                raise ValueError(f"reader: expected features and prediction, a tuple, got {type(found).__name__}")
+            return record_rows(*found, ended=item.ended)
+        except Exception as error:  # noqa: BLE001 - a reader is the user's code, whatever it gives; what could not be read is counted
+            self._failed("reader", error)
             return []
-        return record_rows(*from_bytes, ended=item.ended)
 
     def _tabulate(
         self, layout: Layout, group: Sequence[Record], total: np.ndarray[Any, Any], violations: Counter[Check], *, predicted: bool
@@ -169,10 +169,10 @@ class Intake:
         try:
             table, broken = rows.tabulator(layout, group, outputs)
             increments = rows.aggregator(table)
-        except Exception:  # noqa: BLE001 - one odd record must not cost the others; what is lost is counted
+        except Exception as error:  # noqa: BLE001 - one odd record must not cost the others; what is lost is counted
             if len(group) > 1:
                 return sum(self._tabulate(layout, [record], total, violations, predicted=predicted) for record in group)
-            self._failed("rows")
+            self._failed("rows", error)
             return group[0].rows
         total += increments
         violations.update(broken)
@@ -186,8 +186,8 @@ class Intake:
         for record in group:
             try:
                 self._interpret([record])
-            except Exception:  # noqa: BLE001 - counted right here
-                self._failed("prediction")
+            except Exception as error:  # noqa: BLE001 - counted right here
+                self._failed("prediction", error)
                 bad.append(record)
             else:
                 good.append(record)
@@ -214,9 +214,9 @@ def watched_features(schema: Schema, reference: Reference | None, task: Task | N
     return watched
 
 
-def record_rows(features: Any, prediction: Any, *, ended: float, duration: float = float("nan")) -> list[Record]:
+def record_rows(features: Any, prediction: Any, *, ended: float) -> list[Record]:
     """Records of one successful call that was read rather than watched, split as they would be."""
-    record = Record(capture(features), prediction, "ok", "", duration, ended)
+    record = Record(capture(features), prediction, "ok", "", float("nan"), ended)
     return record.split() if record.rows > MAX_ITEM_ROWS else [record]
 
 

@@ -1,5 +1,6 @@
 """A schema, or a whole reference, learned from the first rows of this process."""
 
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ SCHEMA_ROWS = 100
 """Rows that a schema is inferred from where neither schema nor reference is given."""
 
 Row = dict[str, Any]
+
+_LOG = logging.getLogger("otel_mlmon")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,30 @@ class Learner:
             timestamps=[record.ended for record, _ in read for _ in range(record.rows)],
         )
         return Learned(schema, reference)
+
+
+def new_learner(name: str, rows: int | None, *, schema: Schema | None, task: Task | None) -> Learner | None:
+    """What a monitor without a reference learns from.
+
+    Args:
+        name: The monitor's, for the log.
+        rows: First rows that a reference is learned from; None for a schema only.
+        schema: The schema if it is known already.
+        task: What the model does.
+
+    Returns:
+        The learner; None if there is nothing to be learned.
+    """
+    if rows is not None:
+        return Learner(rows, schema=schema, task=task, reference=True)
+    if schema is not None:
+        return None
+    _LOG.warning(
+        "monitor %r has neither reference nor schema: features are named by the first %d rows, and drift is not watched",
+        name,
+        SCHEMA_ROWS,
+    )
+    return Learner(SCHEMA_ROWS, schema=None, task=task, reference=False)
 
 
 def _positions(records: Sequence[Record]) -> tuple[str, ...]:

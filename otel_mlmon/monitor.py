@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 import threading
 import time
 import weakref
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from otel_mlmon import gauges
 from otel_mlmon.calls import HttpRequest, RequestRecord
 from otel_mlmon.intake import Intake, LazyRecord, Read
-from otel_mlmon.learning import SCHEMA_ROWS, Learner
+from otel_mlmon.learning import Learner, new_learner
 from otel_mlmon.outputs import TASKS, Task
 from otel_mlmon.records import NOTHING, Record, capture, capture_prediction
 from otel_mlmon.reference import Reference
@@ -24,7 +25,7 @@ from otel_mlmon.snapshot import MonitorSnapshot
 from otel_mlmon.store import SeriesStore, Snapshot
 from otel_mlmon.system import SystemHealth
 from otel_mlmon.vitals import Vitals
-from otel_mlmon.watch import Extractor, Plan, Sink, watch
+from otel_mlmon.watch import Extractor, Plan, Sink, ending, watch
 from otel_mlmon.worker import Worker
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ class Monitor:
         )
         self._sink = Sink(self._worker, self._vitals.failed)
         self._requests = Sink(self._worker, self._vitals.failed)
-        self._learner = self._new_learner(learn_rows)
+        self._learner = new_learner(name, learn_rows, schema=self.schema, task=self.task) if reference is None else None
         self._intake = Intake(
             self._store, self._model, self.task, settings=self.settings, histograms=feature_histograms, failed=self._vitals.failed
         )
@@ -119,6 +120,7 @@ class Monitor:
         if self.schema is not None and self._learner is None:
             self._watch_rows(self.schema, reference)
         self._servers: list[MetricsServer] = []
+        _LOG.info("monitor %r: %d series", name, self._store.samples)
         _MONITORS.add(self)
 
     def _check(self, learn_rows: int | None, thresholds: Sequence[Threshold]) -> None:
@@ -138,17 +140,6 @@ class Monitor:
             raise ValueError(f"monitor {self.name!r}: learn_rows must be positive, got {learn_rows!r}")
         check_thresholds(thresholds, self.schema.names if self.schema is not None else None)
 
-    def _new_learner(self, learn_rows: int | None) -> Learner | None:
-        if self.reference is not None or (learn_rows is None and self.schema is not None):
-            return None
-        if learn_rows is None:
-            _LOG.warning(
-                "monitor %r has neither reference nor schema: features are named by the first %d rows, and drift is not watched",
-                self.name,
-                SCHEMA_ROWS,
-            )
-        return Learner(learn_rows or SCHEMA_ROWS, schema=self.schema, task=self.task, reference=learn_rows is not None)
-
     # ---------------------------------------------------------------- watching
 
     @overload
@@ -162,9 +153,9 @@ class Monitor:
     def watch(self, function: Any = None, /, *, features: Extractor | None = None, prediction: Extractor | None = None) -> Any:
         """Decorate an inference function; bare or with extractors.
 
-        Bare, the rows are the first argument (or, where every required parameter is a feature of the schema, all arguments
-        together are one row), copied before the call, and the predictions are the result. Extractors run when the call has
-        ended, so they may read ``call.result``.
+        Bare, the rows are the first argument (or, where every required parameter is a feature of the schema, or the function
+        takes ``**keywords`` only, all arguments together are one row), copied before the call, and the predictions are the result.
+        Extractors run when the call has ended, so they may read ``call.result``.
 
         Args:
             function: Function, method, classmethod, partial or callable object; plain, coroutine, generator or asynchronous
@@ -189,7 +180,7 @@ class Monitor:
         return watched
 
     def observe(
-        self, features: Any, prediction: Any = None, *, duration: float = float("nan"), error: BaseException | None = None
+        self, features: Any, prediction: Any = None, *, duration: float | None = None, error: BaseException | None = None
     ) -> None:
         """Count a call that was not decorated. Never raises or blocks.
 
@@ -199,19 +190,15 @@ class Monitor:
             duration: How long it took, seconds; None if not known.
             error: What it raised; None if it succeeded.
         """
+        captured, returned, seconds = NOTHING, None, float("nan")
         try:
             captured = capture(features)
-        except Exception:  # noqa: BLE001 - the caller's thread: whatever their row does when copied, their call counts
-            self._vitals.failed("extractor")
-            captured = NOTHING
-        try:
             returned = capture_prediction(prediction)
             seconds = float("nan") if duration is None else float(duration)
-        except Exception:  # noqa: BLE001 - likewise
-            self._vitals.failed("extractor")
-            returned, seconds = None, float("nan")
-        name = type(error).__name__ if error is not None else ""
-        self._sink.put(Record(captured, returned, "ok" if error is None else "error", name, seconds, time.time()))
+        except BaseException as unexpected:  # noqa: BLE001 - the caller's thread: whatever their row does when copied, their call counts
+            self._sink.caught(unexpected)
+        status, name = ("ok", "") if error is None else ending(error)
+        self._sink.put(Record(captured, returned, status, name, seconds, time.time()))
 
     def observe_lazy(self, read: Read, *, weight: int) -> None:
         """Count a call whose rows are read on the worker, from the bytes of a protocol. Never raises or blocks.
@@ -352,7 +339,7 @@ class Monitor:
             learned = learner.learn()
         except Exception as error:  # noqa: BLE001 - any rows may come; what cannot be learned from is counted
             _LOG.warning("monitor %r: features are not watched: %s", self.name, error)
-            self._vitals.failed("learning")
+            self._vitals.failed("learning", error)
             self._give_up()
             return []
         self._learner = None
@@ -380,7 +367,7 @@ class Monitor:
         self._vitals.worked(time.thread_time() - began)
 
     def _worker_failed(self, place: str, rows: int) -> None:
-        self._vitals.failed("worker")
+        self._vitals.failed("worker", sys.exc_info()[1])
         if rows:
             self._vitals.lost("error", float(rows))
         _LOG.debug("monitor %r: %s failed", self.name, place, exc_info=True)
@@ -388,11 +375,8 @@ class Monitor:
     def _after_fork(self) -> None:
         """In a forked child: new locks, counters at 0, no thread yet; the parent's rows are the parent's."""
         self._stop_servers()  # their threads are the parent's, and so is the port
-        self._store.reset()
-        self._worker.reset()
-        self._sink.reset()
-        self._requests.reset()
-        self._intake.reset()
+        for part in (self._store, self._worker, self._sink, self._requests, self._intake):
+            part.reset()
         if self._system is not None:
             self._system.reset()
         if self._learner is not None:

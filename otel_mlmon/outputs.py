@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from otel_mlmon.frames import on_host
+from otel_mlmon.records import OUTPUT_KEYS
 from otel_mlmon.values import number
 
 Task = Literal["binary", "multiclass", "regression", "ranking"]
@@ -116,8 +117,7 @@ def join(results: Sequence[Any], rows: Sequence[int]) -> Any:
 
 
 def _named(result: Mapping[str, Any], task: Task | None, rows: int) -> Outputs:
-    unknown = set(result) - {"prediction", "score"}
-    if unknown or not result:
+    if not result or not OUTPUT_KEYS.issuperset(result):
         raise ValueError(f"prediction: a mapping has the keys 'prediction' and 'score', got {sorted(map(str, result))}")
     score = _numbers(per_row(result["score"], rows), "score") if "score" in result else None
     if "prediction" not in result:

@@ -110,13 +110,20 @@ def capture_prediction(result: Any) -> Any:
     if kind is np.ndarray:
         return result.copy()
     if isinstance(result, Mapping):
+        if not OUTPUT_KEYS.issuperset(result):
+            return dict.fromkeys(result)  # no task reads it, and it may be a document of any size: its keys tell what is wrong
         return {key: capture_prediction(value) for key, value in result.items()}
     if isinstance(result, (list, tuple)):
-        return list(result) if not result or type(result[0]) in _IMMUTABLE else [capture_prediction(item) for item in result]
+        if not result or type(result[0]) in _IMMUTABLE:
+            return list(result)
+        return None if isinstance(result[0], Mapping) else [capture_prediction(item) for item in result]
     if isinstance(result, (Number, np.generic, Enum)):
         return result
     return _copied(result) if hasattr(result, "__array__") or hasattr(result, "get_columns") else None
 
+
+OUTPUT_KEYS = frozenset({"prediction", "score"})
+"""Keys of a mapping that names its predictions."""
 
 _IMMUTABLE = frozenset({type(None), bool, int, float, str, bytes, np.float64, np.float32, np.int64, np.int32, np.bool_, np.str_})
 

@@ -203,9 +203,9 @@ class Reference:
             predictions: What the model returned for the rows, in any form that ``Monitor.watch`` reads.
             scores: One number per row, if ``predictions`` does not hold them.
             labels: Ground truth per row; may be missing for some.
-            timestamps: When each row was seen, in any order: Unix seconds, datetimes or ISO 8601 texts. Needed for calibrated
-                thresholds (at least eight windows of each length) and for features of kind timestamp. With batches, these four
-                come in each ``Batch``.
+            timestamps: When each row was seen, in any order: Unix seconds, datetimes or ISO 8601 texts. Needed for features of kind
+                timestamp, and for calibrated thresholds: of each window length with at least eight windows of 100 values. With
+                batches, these four come in each ``Batch``.
             bins: At most so many for a numeric feature, from 2 to 99.
             categories: At most so many for a categorical feature, ``__other__`` and ``__unseen__`` aside.
             metadata: What is known about the training.

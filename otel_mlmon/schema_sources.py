@@ -119,7 +119,8 @@ def _resolve(name: str, schema: Any, document: Mapping[str, Any], depth: int) ->
     if not isinstance(schema, Mapping):
         raise ValueError(f"feature {name!r}: must have a JSON Schema object, got {schema!r:.80}")
     merged = dict(schema)
-    inner = [{"$ref": merged.pop("$ref")}] if "$ref" in merged and len(merged) > 1 else merged.pop("allOf", [])
+    inner = [{"$ref": merged.pop("$ref")}] if "$ref" in merged and len(merged) > 1 else []
+    inner += merged.pop("allOf", [])
     if "$ref" in merged:
         if depth > 20:
             raise ValueError(f"feature {name!r}: references must end, got {merged['$ref']!r}")

@@ -20,6 +20,8 @@ Statistic = Literal[
 ]
 Severity = Literal["warning", "critical"]
 
+_OF_FEATURES = ("psi", "wasserstein", "missing_ratio")
+
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
@@ -31,11 +33,13 @@ class Threshold:
             ``rows_dropped_ratio`` (shares from 0 to 1) or ``latency_p99`` (seconds).
         value: The alert asks for more than this.
         severity: ``warning`` or ``critical``.
-        feature: The feature it holds for; empty for the whole model. A feature's threshold comes before the model's, and
-            that before the default of the rules.
+        feature: The feature it holds for, of ``psi``, ``wasserstein`` and ``missing_ratio``; empty for the whole model. A
+            feature's threshold comes before the model's, and that before the default of the rules. A critical one that is not
+            set is never below the warning.
 
     Raises:
-        ValueError: For an unknown statistic or severity, or a value that is negative or not finite.
+        ValueError: For an unknown statistic or severity, a value that is negative or not finite, or a feature with a statistic
+            of the whole model.
     """
 
     statistic: Statistic
@@ -50,6 +54,8 @@ class Threshold:
             raise ValueError(f"threshold {self.statistic!r}: severity must be one of {get_args(Severity)}, got {self.severity!r}")
         if not (math.isfinite(self.value) and self.value >= 0):
             raise ValueError(f"threshold {self.statistic!r}: value must be finite and >= 0, got {self.value!r}")
+        if self.feature and self.statistic not in _OF_FEATURES:
+            raise ValueError(f"threshold {self.statistic!r}: only {_OF_FEATURES} are per feature, got feature {self.feature!r}")
 
 
 def check_thresholds(thresholds: Sequence[Threshold], features: Sequence[str] | None) -> None:

@@ -1,6 +1,6 @@
 """A frozen view of one process: rows, data quality and drift by feature."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -43,7 +43,7 @@ class FeatureSnapshot:
 
     @property
     def rows(self) -> float:
-        """Rows that had the feature, whatever its value: valid, missing and invalid ones."""
+        """Rows that had the feature, whatever its value: valid (where there are bins), missing and invalid ones."""
         return self.samples + self.missing + sum(self.invalid.values())
 
     @property
@@ -123,34 +123,28 @@ class MonitorSnapshot:
             snapshot: All series of one monitor.
             reference: Its reference; None without one.
         """
-        values: dict[MetricFamily, dict[tuple[str, ...], float]] = {}
-        for series in snapshot.series:  # labels behind the model's; histograms are for exposition only
-            if series.family.type != "histogram":
-                values.setdefault(series.family, {})[series.labels[2:]] = float(snapshot.values[series.index])
+        values = _values(snapshot)
 
-        def by(family: MetricFamily, first: str = "", keep: Callable[[tuple[str, ...]], bool] = lambda _: True) -> dict[str, float]:
-            """Values by last label, of the series whose first label is given."""
-            found = values.get(family, {})
-            return {labels[-1]: value for labels, value in found.items() if first in ("", labels[0]) and keep(labels)}
+        def by(family: MetricFamily, feature: str = "") -> dict[str, float]:
+            return values.get((family, feature), {})
 
-        names = [labels[0] for labels in values.get(catalog.FEATURE_MISSING, {})]
         features = {
             name: FeatureSnapshot(
                 name,
                 by(catalog.FEATURE_BIN, name),
-                values[catalog.FEATURE_MISSING][(name,)],
+                missing,
                 by(catalog.FEATURE_INVALID, name),
-                values.get(catalog.FEATURE_OUTLIERS, {}).get((name,), 0.0),
-                by(catalog.FEATURE_MOMENT, name, lambda labels: labels[1] == "" and labels[2] == "z"),
-                values.get(catalog.FEATURE_MIN, {}).get((name,), float("nan")),
-                values.get(catalog.FEATURE_MAX, {}).get((name,), float("nan")),
+                by(catalog.FEATURE_OUTLIERS).get(name, 0.0),
+                by(catalog.FEATURE_MOMENT, name),
+                by(catalog.FEATURE_MIN).get(name, float("nan")),
+                by(catalog.FEATURE_MAX).get(name, float("nan")),
                 reference[name] if reference is not None and name in reference else None,
             )
-            for name in names
+            for name, missing in by(catalog.FEATURE_MISSING).items()
         }
         return cls(
             calls=by(catalog.CALLS),
-            rows=values.get(catalog.PREDICTIONS, {}).get((), 0.0),
+            rows=by(catalog.PREDICTIONS).get("", 0.0),
             violations=by(catalog.SCHEMA_VIOLATIONS),
             dropped=by(catalog.ROWS_DROPPED),
             errors=by(catalog.INTERNAL_ERRORS),
@@ -167,6 +161,17 @@ class MonitorSnapshot:
             _less(self.errors, earlier.errors),
             {name: one - earlier.features[name] if name in earlier.features else one for name, one in self.features.items()},
         )
+
+
+def _values(snapshot: Snapshot) -> dict[tuple[MetricFamily, str], dict[str, float]]:
+    """Values by last label: by family, and by feature where that is not the last one; only those that an attribute shows."""
+    values: dict[tuple[MetricFamily, str], dict[str, float]] = {}
+    for series in snapshot.series:
+        family, labels = series.family, series.labels[2:]  # behind the model's
+        if family.type != "histogram" and (family is not catalog.FEATURE_MOMENT or labels[1:3] == ("", "z")):
+            key = family, labels[0] if len(labels) > 1 else ""
+            values.setdefault(key, {})[labels[-1] if labels else ""] = float(snapshot.values[series.index])
+    return values
 
 
 def _less(now: Counts, earlier: Counts) -> Counts:

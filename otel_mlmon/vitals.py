@@ -1,5 +1,6 @@
 """The monitor's own health: what is in flight, what waits, what was lost."""
 
+import logging
 import threading
 import time
 from collections import defaultdict
@@ -8,6 +9,14 @@ import numpy as np
 
 from otel_mlmon import catalog
 from otel_mlmon.store import SeriesStore
+
+_LOG = logging.getLogger("otel_mlmon")
+
+WHERE = ("extractor", "reader", "prediction", "rows", "worker", "learning")
+"""Values of the label ``where`` of ``mlmon_internal_errors_total``."""
+
+REASONS = ("queue_full", "error", "learning")
+"""Values of the label ``reason`` of ``mlmon_rows_dropped_total``."""
 
 
 class Vitals:
@@ -26,27 +35,33 @@ class Vitals:
         self._queued = store.allocate(catalog.QUEUE_ROWS, [model])
         self._series = store.allocate(catalog.SERIES, [model])
         self._worker = store.allocate(catalog.WORKER_TIME, [model])
-        self._dropped = store.allocate(catalog.ROWS_DROPPED, [(*model, "queue_full")])
+        # At 0 from the start: a rate misses the first step of a counter that begins at 1.
+        self._dropped = store.allocate(catalog.ROWS_DROPPED, [(*model, reason) for reason in REASONS])
+        store.allocate(catalog.INTERNAL_ERRORS, [(*model, where) for where in WHERE])
         self.begin()
 
     def begin(self) -> None:
         """Begin with the process, or anew in a forked child."""
         self._noting = threading.RLock()  # reentrant: a signal handler may call a watched function
         self._errors = defaultdict[str, int](int)  # its missing keys are made in C: no signal can come between
+        self._first: dict[str, str] = {}
+        self._logged: set[str] = set()
         self._store.set(self._start_time, time.time())
         self._store.set(self._series, 0.0)  # from now on it has a value, and counts itself
 
-    def failed(self, where: str) -> None:
-        """Note an error that was caught, on any thread; it is counted at the next ``refresh``.
+    def failed(self, where: str, error: BaseException | None = None) -> None:
+        """Note an error that was caught, on any thread; it is counted, and the first of a place logged, at the next ``refresh``.
 
         Args:
-            where: One of a few places in the code, the label ``where``.
+            where: One of ``WHERE``.
+            error: The error. Only its class is kept: its text may hold a row.
         """
         with self._noting:
             self._errors[where] += 1
+            self._first.setdefault(where, type(error).__name__)
 
     def lost(self, reason: str, rows: float) -> None:
-        """Count rows that could not be counted."""
+        """Count rows that could not be counted; ``reason`` is one of ``REASONS``."""
         self._add(self._store.index(catalog.ROWS_DROPPED, (*self._model, reason)), rows)
 
     def worked(self, seconds: float) -> None:
@@ -65,6 +80,9 @@ class Vitals:
         with self._noting:
             errors, self._errors = self._errors, defaultdict[str, int](int)
         for where, count in errors.items():
+            if where not in self._logged:
+                self._logged.add(where)
+                _LOG.warning("%s %s: first error at %r: %s", *self._model, where, self._first[where])
             self._add(self._store.index(catalog.INTERNAL_ERRORS, (*self._model, where)), float(count))
         self._add(self._dropped, float(dropped))
         self._store.set(self._active, float(active))

@@ -16,6 +16,7 @@ from otel_mlmon.records import NOTHING, Captured, Record, capture, capture_predi
 from otel_mlmon.worker import MAX_ITEM_ROWS, Worker
 
 _EMPTY = inspect.Parameter.empty
+_VARIABLE = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 STREAM_ITEMS = 1024
 """Items of a stream that an extractor of predictions is shown."""
@@ -59,10 +60,10 @@ class Sink:
 
     Args:
         worker: The queue.
-        failed: Called with the place of an error that was caught.
+        failed: Called with the place of an error that was caught, and the error.
     """
 
-    def __init__(self, worker: Worker, failed: Callable[[str], None]) -> None:
+    def __init__(self, worker: Worker, failed: Callable[[str, BaseException], None]) -> None:
         self.worker, self.failed = worker, failed
         self.begun, self.ended = Tally(), Tally()
 
@@ -78,7 +79,7 @@ class Sink:
         """Count what went wrong on the caller's thread, a panic of polars included; only what ends the process goes on."""
         if isinstance(error, (KeyboardInterrupt, SystemExit)):
             raise error
-        self.failed("extractor")
+        self.failed("extractor", error)
 
     @property
     def active(self) -> int:
@@ -95,13 +96,17 @@ class Plan:
 
     Args:
         function: The function that is watched.
-        names: Feature names if they are known: a function with several of them as parameters is given one row by parameter.
+        names: Feature names if they are known: a function with several of them as parameters is given one row by parameter. One
+            that takes any keywords and nothing else is, too.
         features: Extractor of the rows; None for the first argument.
         prediction: Extractor of the predictions; None for the result.
         sink: Where the records go.
     """
 
-    __slots__ = ("defaults", "extracts", "features", "first", "method", "names", "others", "prediction", "sink", "submit")
+    __slots__ = (
+        *("defaults", "extracts", "features", "first", "keywords", "method", "names", "others"),
+        *("prediction", "sink", "spread", "submit"),
+    )
 
     def __init__(
         self, function: Any, names: frozenset[str] | None, features: Extractor | None, prediction: Extractor | None, sink: Sink
@@ -112,6 +117,8 @@ class Plan:
         parameters = _parameters(function)
         self.method = bool(parameters) and parameters[0].name in ("self", "cls")
         parameters = parameters[1:] if self.method else parameters
+        self.keywords = [one.kind for one in parameters] == [inspect.Parameter.VAR_KEYWORD]  # def predict(**row)
+        parameters = [one for one in parameters if one.kind not in _VARIABLE]
         self.first = parameters[0].name if parameters else ""
         # Several parameters, of which all that must be given are features: together they are one row.
         required = [one.name for one in parameters if one.default is _EMPTY]
@@ -119,16 +126,19 @@ class Plan:
         self.names = tuple(one.name for one in parameters) if names and len(own) > 1 and names.issuperset(required) else ()
         self.defaults = {one.name: one.default for one in own if one.default is not _EMPTY}
         self.others = tuple(name for name in self.names if names and name not in names)
+        self.spread = bool(self.names) or self.keywords
 
     def capture(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Captured:
         """Copy the rows of a call."""
+        if args and not self.spread:
+            return capture(args[0])
         if self.names:
             row = {**self.defaults, **dict(zip(self.names, args, strict=False)), **kwargs}
             for name in self.others:
                 row.pop(name, None)
             return capture(row)
-        if args:
-            return capture(args[0])
+        if self.keywords:
+            return capture(kwargs)
         if self.first in kwargs:
             return capture(kwargs[self.first])
         return capture(next(iter(kwargs.values()))) if kwargs else NOTHING
@@ -168,10 +178,8 @@ class Observation(Record):
             self.ended = time.time()
             if error is None:
                 self.status = "ok"
-            elif isinstance(error, (CancelledError, GeneratorExit)):
-                self.status = "cancelled"
             else:
-                self.status, self.error = "error", type(error).__name__
+                self.status, self.error = ending(error)
             if self._call is None:
                 self.prediction = _captured(plan, self.prediction)
             else:
@@ -202,6 +210,11 @@ class Observation(Record):
                 self.prediction = capture_prediction(plan.prediction(call))
             except BaseException as error:  # noqa: BLE001 - the user's extractor
                 plan.sink.caught(error)
+
+
+def ending(error: BaseException) -> tuple[str, str]:
+    """Status of a call that raised, and the exception's class name where it is an error."""
+    return ("cancelled", "") if isinstance(error, (CancelledError, GeneratorExit)) else ("error", type(error).__name__)
 
 
 def _captured(plan: Plan, result: Any) -> Any:
@@ -365,10 +378,9 @@ def _bare(function: Any) -> Any:
 
 
 def _parameters(function: Any) -> list[inspect.Parameter]:
-    """The parameters that a caller can give by name or position, ``self`` and ``cls`` of an unbound method included."""
+    """All parameters, ``self`` and ``cls`` of an unbound method included."""
     inner = function.__func__ if isinstance(function, (classmethod, staticmethod)) else function
     try:
-        signature = inspect.signature(inner)
+        return list(inspect.signature(inner).parameters.values())
     except (TypeError, ValueError):  # builtins may have none
         return []
-    return [one for one in signature.parameters.values() if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]

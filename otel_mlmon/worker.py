@@ -72,14 +72,15 @@ class Worker:
         Returns:
             Whether it was taken.
         """
-        if self._submitted - self._handled + rows > self._capacity or self._closed:
+        waiting = self._submitted - self._handled + rows
+        if waiting > self._capacity or self._closed:
             self._drop(rows)
             return False
         self._submitted += rows
         self._queue.append((item, rows))
         if self._thread is None:
             self.start()
-        elif self._submitted - self._handled > self._wake_rows and self._wake.empty():
+        elif waiting > self._wake_rows and self._wake.empty():
             self._wake.put(None)
         return True
 

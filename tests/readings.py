@@ -1,5 +1,7 @@
 """What a monitor's series say, by family and labels."""
 
+import math
+
 from otel_mlmon import Monitor
 from otel_mlmon.catalog import MetricFamily
 from otel_mlmon.store import Snapshot
@@ -29,3 +31,11 @@ def counted(monitor: Monitor) -> tuple[float, float, float]:
     assert monitor.flush()
     calls = monitor.snapshot().calls
     return calls["ok"], calls["error"], calls["cancelled"]
+
+
+def value(monitor: Monitor, feature: str = "a") -> float:
+    """The one value of a feature that was seen; NaN for none."""
+    assert monitor.flush()
+    one = monitor.snapshot().features[feature]
+    assert one.minimum == one.maximum or math.isnan(one.minimum)
+    return one.minimum

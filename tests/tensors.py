@@ -13,7 +13,7 @@ class Tensor:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return self._values.shape
+        return tuple(self._values.shape)
 
     def __len__(self) -> int:
         return len(self._values)

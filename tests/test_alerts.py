@@ -3,6 +3,7 @@
 import functools
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -64,6 +65,22 @@ def test_every_alert_has_a_case_that_fires_and_one_that_does_not() -> None:
     for name, severity in {(rule["alert"], rule["labels"]["severity"]) for rule in rules}:
         assert any((name, severity) in alerts for alerts in expected), f"{name}/{severity} never fires"
         assert any((name, severity) not in alerts for alerts in expected), f"{name}/{severity} always fires"
+
+
+@pytest.mark.parametrize("series", SERIES)
+def test_a_model_of_office_hours_may_sleep(series: str, tmp_path: Path) -> None:
+    """From the second night on silence is usual then, and so is a late morning; silence at noon is not."""
+    day = 72  # minutes of the case, of which 24 are office hours
+    open_at = [20 <= minute % day < 44 for minute in range(3 * day)]
+    rows = np.where(open_at, 60.0, 0.0)
+    rows[2 * day + 20 : 2 * day + 22] = 0  # two thirds of an hour late
+    rows[2 * day + 32 :] = 0
+    replica = Replica(3 * day, model="office")
+    replica.traffic(rows)
+    expectations = [firing(minute, "office", cases.NONE) for minute in (day + 50, day + 60, 2 * day + 10, 2 * day + 22)]
+    expectations.append(firing(2 * day + 38, "office", cases.alerts("MlmonNoTraffic", cases.WARNING)))
+    options = RuleOptions(windows=("1h", "6h", "1d"), time_scale=20)
+    assert not run(require("promtool", series), tmp_path, render(options), [replica], expectations)
 
 
 @pytest.mark.parametrize("series", SERIES)

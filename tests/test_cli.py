@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from prometheus_client import CollectorRegistry, generate_latest
@@ -53,6 +55,15 @@ def test_a_file_gives_the_reference_of_its_frame(
         other = found[profile.feature]
         assert (other.counts, other.bins, other.missing) == (profile.counts, profile.bins, profile.missing)
         assert other.thresholds["psi"] == pytest.approx(profile.thresholds["psi"])
+
+
+def test_whole_numbers_read_as_text_keep_their_digits_beside_gaps(tmp_path: Path) -> None:
+    """A Parquet file that pandas did not write says nothing of nullable types."""
+    data, out = tmp_path / "training.parquet", tmp_path / "reference.json"
+    pq.write_table(pa.table({"postcode": [10115, None, 20095, None] * 50}), data)
+    assert main(["reference", "build", str(data), "--text", "postcode", "--out", str(out)]) == 0
+    profile = Reference.load(out)["postcode"]
+    assert (profile.missing, profile.bins[:2]) == (100, ("10115", "20095"))
 
 
 def test_a_schema_file_decides_what_the_features_are(frame: pd.DataFrame, tmp_path: Path) -> None:

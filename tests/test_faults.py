@@ -1,14 +1,7 @@
 """What may go wrong around a call: nothing reaches the caller, nothing is miscounted, everything lost is counted."""
 
 import asyncio
-import gc
-import math
-import signal
-import subprocess
 import sys
-import threading
-import weakref
-from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,11 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from otel_mlmon import Feature, Monitor, Schema, catalog, records, vitals, worker
-from otel_mlmon import watch as calls_of_ours
+from otel_mlmon import Feature, Monitor, Schema, catalog
 from otel_mlmon.settings import Settings
-from tests.concurrency import in_threads, interruptions, no_new_threads
-from tests.readings import counted, reading, readings
+from tests.concurrency import in_threads
+from tests.readings import counted, reading, readings, value
 
 SCHEMA = Schema((Feature("a"), Feature("b")))
 SETTINGS = Settings(system_seconds=0, drain_seconds=30)
@@ -30,14 +22,6 @@ SETTINGS = Settings(system_seconds=0, drain_seconds=30)
 def monitor() -> Iterator[Monitor]:
     with Monitor("m", schema=SCHEMA, task="regression", settings=SETTINGS) as one:
         yield one
-
-
-def value(monitor: Monitor, feature: str = "a") -> float:
-    """The one value of a feature that was seen; NaN for none."""
-    assert monitor.flush()
-    one = monitor.snapshot().features[feature]
-    assert one.minimum == one.maximum or math.isnan(one.minimum)
-    return one.minimum
 
 
 # ---------------------------------------------------------------- load
@@ -133,7 +117,7 @@ def test_a_batch_that_cannot_be_read_costs_its_rows_only(monitor: Monitor) -> No
         predict(rows)
     assert counted(monitor) == (3, 0, 0)
     snapshot = monitor.snapshot()
-    assert snapshot.errors == {"rows": 1}
+    assert (snapshot.errors["rows"], sum(snapshot.errors.values())) == (1, 1)
     assert snapshot.dropped["error"] == 3
     assert (value(monitor, "a"), value(monitor, "b")) == (1, 2)
     assert snapshot.features["a"].moments.get("n", 2) == 2
@@ -154,7 +138,7 @@ def test_objects_that_raise_wherever_they_are_touched_cost_no_call(monitor: Moni
     assert counted(monitor) == (2, 0, 0)
     assert value(monitor, "b") == 2
     snapshot = monitor.snapshot()
-    assert set(snapshot.errors) <= {"extractor", "rows", "prediction"}
+    assert {where for where, count in snapshot.errors.items() if count} <= {"extractor", "rows", "prediction"}
 
 
 def test_a_worker_batch_that_raises_is_counted_and_the_next_one_counts(monitor: Monitor) -> None:
@@ -172,13 +156,22 @@ def test_a_worker_batch_that_raises_is_counted_and_the_next_one_counts(monitor: 
     monitor.observe_lazy(fails, weight=1)
     monitor.observe_lazy(lambda: (GOOD, 0.5), weight=1)
     assert counted(monitor) == (1, 0, 0)
-    assert monitor.snapshot().errors == {"reader": 1}
+    assert (monitor.snapshot().errors["reader"], sum(monitor.snapshot().errors.values())) == (1, 1)
     monitor.observe_lazy(panic, weight=4)
     assert monitor.flush()
     monitor.observe(GOOD, 0.5)
     assert counted(monitor) == (2, 0, 0)
     assert sum(monitor.snapshot().errors.values()) == 2
     assert monitor.snapshot().dropped["error"] == 4
+
+
+@pytest.mark.parametrize("given", [GOOD, (GOOD,), (GOOD, 0.5, 1.0), 7, (Biting(RuntimeError("closed")), 0.5)])
+def test_a_reader_that_gives_no_features_and_prediction_costs_itself_only(monitor: Monitor, given: Any) -> None:
+    monitor.observe(GOOD, 0.5)
+    monitor.observe_lazy(lambda: given, weight=1)
+    assert counted(monitor) == (1, 0, 0)
+    snapshot = monitor.snapshot()
+    assert (snapshot.errors["reader"], sum(snapshot.dropped.values())) == (1, 0)
 
 
 # ---------------------------------------------------------------- what callers do with their data
@@ -235,7 +228,7 @@ def test_predictions_count_as_they_were_returned(monitor: Monitor, make: Callabl
     result = make()
     change(monitor.watch(lambda rows: result)(np.ones((2, 2))))
     assert value(monitor, "@prediction") == 5
-    assert monitor.snapshot().errors == {}
+    assert sum(monitor.snapshot().errors.values()) == 0
 
 
 # ---------------------------------------------------------------- asyncio
@@ -259,7 +252,9 @@ def test_cancellation_passes_and_is_counted_as_such(monitor: Monitor) -> None:
         await started.wait()
         assert reading(monitor, catalog.CALLS_ACTIVE) == 1
         task.cancel("enough")
-        with pytest.raises(asyncio.CancelledError, match="enough"):
+        with pytest.raises(
+            asyncio.CancelledError, match="enough" if sys.version_info >= (3, 11) else ""
+        ):  # 3.10 loses the message itself
             await task
         with pytest.raises(asyncio.TimeoutError):
             await asyncio.wait_for(predict(GOOD, started), timeout=0.001)
@@ -292,145 +287,21 @@ def test_a_coroutine_that_survives_its_cancellation_is_ok(monitor: Monitor) -> N
     assert counted(monitor) == (1, 0, 0)
 
 
-# ---------------------------------------------------------------- ends and beginnings
+def test_the_first_error_of_a_place_is_logged_without_its_text(monitor: Monitor, caplog: pytest.LogCaptureFixture) -> None:
+    """Once a place, by its class: the text of an exception may hold a row."""
 
-HEAD = """
-import atexit, sys, threading
-monitors = []
-atexit.register(lambda: print([one.snapshot().rows for one in monitors], flush=True))  # before ours, so it runs after ours
-from otel_mlmon import Feature, Monitor, Schema
-from otel_mlmon.settings import Settings
-schema = Schema((Feature("a"), Feature("b")))
-def monitor_of(name, **settings):
-    monitors.append(Monitor(name, schema=schema, settings=Settings(system_seconds=0, drain_seconds=30, **settings)))
-    return monitors[-1]
-"""
+    def secret(_: object) -> object:
+        raise KeyError("4111 1111 1111 1111")
 
+    @monitor.watch(features=secret)
+    def predict(row: dict[str, float]) -> float:
+        return row["a"]
 
-def output_of(script: str) -> list[str]:
-    """Lines that a script prints in an interpreter of its own, where warnings are errors."""
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", HEAD + script], capture_output=True, text=True, timeout=60, check=False
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout.splitlines()
-
-
-def test_rows_queued_at_interpreter_exit_are_counted() -> None:
-    lines = output_of("""
-first, second = monitor_of("first"), monitor_of("second")
-for _ in range(100):
-    first.observe([1.0, 2.0], 0.5)
-second.watch(lambda row: 0.5)([1.0, 2.0])
-threading.Thread(target=lambda: second.observe([1.0, 2.0], 0.5)).start()
-""")
-    assert lines == ["[100.0, 2.0]"]
-
-
-def test_rows_queued_when_the_script_raises_are_counted() -> None:
-    script = HEAD + "monitor_of('m').observe([1.0, 2.0], 0.5)\nraise SystemExit(3)"
-    done = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, timeout=60, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (3, "[1.0]\n", "")
-
-
-def test_a_call_from_an_exit_callback_is_harmless() -> None:
-    """It comes when no thread may start any more, or after the monitor closed: counted or dropped, never in the way."""
-    lines = output_of("""
-late = monitor_of("late")
-predict = late.watch(lambda row: 0.5)
-atexit.register(lambda: print(predict([1.0, 2.0]), flush=True))
-""")
-    assert lines == ["0.5", "[1.0]"]
-
-
-@pytest.mark.parametrize("outer", ["predict", "broken"])
-@pytest.mark.parametrize("inner", ["predict", "broken"])
-def test_a_signal_handler_may_call_what_it_interrupts(outer: str, inner: str) -> None:
-    """Before every line in turn; with a lock that is not reentrant this waits for ever."""
-    with Monitor("m", schema=SCHEMA, settings=Settings(queue_rows=1500, system_seconds=0, drain_seconds=30)) as monitor:
-        calls = Counter[str]()
-        functions: dict[str, Callable[[Any], Any]] = {
-            "predict": monitor.watch(lambda rows: np.zeros(len(rows))),
-            "broken": monitor.watch(features=lambda call: call.kwargs["none"])(lambda rows: 0.5),
-        }
-
-        def record(name: str) -> None:
-            calls[name] += 1
-            functions[name](np.ones((90, 2)))  # the queue wakes the worker now and then, and refuses some
-
-        usual = signal.signal(signal.SIGUSR1, lambda *_: record(inner))
-        try:
-            for interrupted in interruptions([calls_of_ours, worker, vitals, records]):
-                with interrupted(lambda: signal.raise_signal(signal.SIGUSR1)):
-                    record(outer)
-        finally:
-            signal.signal(signal.SIGUSR1, usual)
-        assert sum(calls.values()) > 50
-        assert monitor.flush(20)
-        snapshot = monitor.snapshot()
-        assert snapshot.errors.get("extractor", 0) == calls["broken"]
-        without_rows = snapshot.calls["ok"] - snapshot.rows / 90  # each weighs one row in the queue
-        assert snapshot.rows + without_rows + snapshot.dropped["queue_full"] == 90 * calls["predict"] + calls["broken"]
-        assert reading(monitor, catalog.CALLS_ACTIVE) == 0
-
-
-def test_without_a_thread_nothing_is_lost(monitor: Monitor) -> None:
-    """Where no thread can start (a limit, an interpreter that ends), rows wait and the next one who can starts it."""
-    with no_new_threads():
-        monitor.watch(lambda row: 0.5)(GOOD)
-        assert monitor.snapshot().rows == 0
-        monitor.watch(lambda row: 0.5)(GOOD)
-        assert counted(monitor) == (2, 0, 0)
-        monitor.watch(lambda row: 0.5)(GOOD)
-    assert counted(monitor) == (3, 0, 0)
-
-
-def test_calls_after_close_are_dropped_and_counted(monitor: Monitor) -> None:
-    predict: Callable[[Any], Any] = monitor.watch(lambda rows: np.zeros(len(rows)))
-    predict(np.ones((5, 2)))
-    monitor.close()
-    assert len(predict(np.ones((7, 2)))) == 7
-    monitor.observe(GOOD, 0.5)
-    monitor.request("GET").end(route="/", status=200)
-    monitor.close()
-    assert monitor.flush()
-    snapshot = monitor.snapshot()
-    assert snapshot.rows == 5
-    assert snapshot.dropped["queue_full"] == 7 + 1 + 1
-
-
-def test_flush_gives_up_when_its_time_is_over(monitor: Monitor) -> None:
-    inside, release = threading.Event(), threading.Event()
-
-    def slow() -> Any:
-        inside.set()
-        assert release.wait(20)
-
-    monitor.observe_lazy(slow, weight=1)
-    assert not monitor.flush(timeout=0.01)
-    assert inside.wait(20)
-    assert not monitor.flush(timeout=0.01)
-    release.set()
-    assert monitor.flush(timeout=20)
-
-
-def test_a_closed_monitor_leaves_no_thread_and_no_object_behind() -> None:
-    threads = threading.active_count()
-    monitor = Monitor("leaving", schema=SCHEMA, settings=Settings(system_seconds=5, drain_seconds=30))
-    predict: Callable[[Any], Any] = monitor.watch(lambda row: 0.5)
-    predict(GOOD)
-    monitor.serve(port=0)
-    monitor.collect()
-    assert threading.active_count() > threads
-    monitor.close()
-    assert threading.active_count() == threads
-    gone: list[weakref.ref[Any]] = [weakref.ref(one) for one in (monitor, monitor._worker, monitor._store)]
-    del monitor, predict
-    gc.collect()
-    assert [one() for one in gone] == [None] * 3
-
-
-def test_an_unused_monitor_leaves_nothing_behind() -> None:
-    gone = weakref.ref(Monitor("unused", schema=SCHEMA, settings=SETTINGS))
-    gc.collect()
-    assert gone() is None
+    for _ in range(3):
+        predict({"a": 1.0, "b": 2.0})
+        assert monitor.flush()
+        monitor.collect()
+    logged = [record.getMessage() for record in caplog.records if "extractor" in record.getMessage()]
+    assert len(logged) == 1
+    assert "KeyError" in logged[0]
+    assert "4111" not in caplog.text

@@ -13,7 +13,7 @@ import pytest
 from otel_mlmon import Feature, Monitor, Schema, catalog
 from otel_mlmon.settings import Settings
 from tests.concurrency import in_child
-from tests.readings import counted, reading
+from tests.readings import counted, reading, value
 
 SCHEMA = Schema((Feature("a"), Feature("b")))
 SETTINGS = Settings(system_seconds=0, drain_seconds=30)
@@ -25,14 +25,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:Deprecati
 def monitor() -> Iterator[Monitor]:
     with Monitor("m", schema=SCHEMA, task="regression", settings=SETTINGS) as one:
         yield one
-
-
-def value(monitor: Monitor, feature: str = "a") -> float:
-    """The one value of a feature that was seen; NaN for none."""
-    assert monitor.flush()
-    one = monitor.snapshot().features[feature]
-    assert one.minimum == one.maximum or math.isnan(one.minimum)
-    return one.minimum
 
 
 def count_in_child(monitor: Monitor, *, parents_start: float) -> None:

@@ -183,3 +183,12 @@ def test_a_saved_reference_exports_the_same_series(tmp_path: Path) -> None:
     for family in catalog.CATALOG:
         if family.area == "reference" or family is catalog.MODEL_INFO:
             assert values(found, family) == values(FROM_START, family), family.name
+
+
+def test_what_the_training_said_of_itself_is_exported() -> None:
+    """Evaluation metrics with their values; validation results, whatever their type, as labels."""
+    metadata = Metadata(metrics={"auc": 0.71, "f1": 0.4}, validation={"no leaks": True, "review": "passed"})
+    reference = Reference.build({"a": [1.0, 2.0, 3.0]}, metadata=metadata)
+    snapshot = collected(reference=reference)
+    assert values(snapshot, catalog.MODEL_EVALUATION) == {("auc",): 0.71, ("f1",): 0.4}
+    assert values(snapshot, catalog.MODEL_VALIDATION) == {("no leaks", "True"): 1.0, ("review", "passed"): 1.0}

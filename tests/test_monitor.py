@@ -192,6 +192,14 @@ def test_the_workers_time_is_counted() -> None:
         assert 0 < reading(monitor, catalog.WORKER_TIME) <= time.perf_counter() - began
 
 
+def test_losses_and_errors_stand_at_zero_before_the_first_one() -> None:
+    """A rate does not see a counter's step from nothing to one."""
+    with Monitor("m", schema=SCHEMA, settings=QUIET) as monitor:
+        assert readings(monitor, catalog.ROWS_DROPPED) == {(reason,): 0 for reason in ("queue_full", "error", "learning")}
+        places = ("extractor", "reader", "prediction", "rows", "worker", "learning")
+        assert readings(monitor, catalog.INTERNAL_ERRORS) == {(place,): 0 for place in places}
+
+
 # ---------------------------------------------------------------- one page, one instant
 
 
@@ -267,49 +275,6 @@ def test_the_difference_of_two_snapshots_is_what_came_between() -> None:
         between = monitor.snapshot() - before
         assert (between.calls, between.rows) == ({"ok": 1, "error": 1, "cancelled": 0}, 1)
         assert (between.features["a"].missing, between.features["b"].missing) == (1, 0)
-
-
-# ---------------------------------------------------------------- observing by hand
-
-
-def test_observe_counts_like_a_watched_call() -> None:
-    pages = []
-    for way in ("watch", "observe"):
-        with Monitor("m", schema=SCHEMA, task="regression", settings=QUIET) as monitor:
-            for row in ({"a": 1.0, "b": "x"}, {"a": "bad", "b": None}, [{"a": 2.0}, {"a": 3.0, "b": "y", "c": 0}]):
-                result = [0.5] * len(row) if isinstance(row, list) else 0.5
-                if way == "watch":
-                    monitor.watch(lambda _, result=result: result)(row)
-                else:
-                    monitor.observe(row, result)
-            assert monitor.flush()
-            snapshot = monitor.snapshot()
-            pages.append((snapshot.calls, snapshot.rows, snapshot.violations, snapshot.errors, repr(snapshot.features)))
-    assert pages[0] == pages[1]
-    assert pages[0][1] == 4
-
-
-@pytest.mark.parametrize("duration", [None, "soon", object()])
-def test_observe_never_raises(duration: Any) -> None:
-    with Monitor("m", schema=SCHEMA, settings=QUIET) as monitor:
-        monitor.observe({"a": 1.0}, threading.Lock(), duration=duration)
-        monitor.observe(object(), 0.5)
-        assert counted(monitor) == (2, 0, 0)
-
-
-def test_a_lazy_reader_runs_on_the_worker() -> None:
-    with Monitor("m", schema=SCHEMA, task="regression", settings=QUIET) as monitor:
-        threads: list[str] = []
-
-        def read() -> Any:
-            threads.append(threading.current_thread().name)
-            return np.array([[1.0, 2.0]] * 3000), np.zeros(3000)
-
-        monitor.observe_lazy(read, weight=10)
-        monitor.observe_lazy(lambda: None, weight=1)
-        assert counted(monitor) == (1, 0, 0)
-        assert (threads, monitor.snapshot().rows) == (["mlmon-m"], 3000)
-        assert monitor.snapshot().features["a"].minimum == 1
 
 
 # ---------------------------------------------------------------- learning

@@ -1,5 +1,6 @@
 """The page, held to prometheus_client's writer and parsers and to promtool."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -149,6 +150,14 @@ def test_names_are_known_to_the_registry_before_the_first_series() -> None:
     store.add([(store.allocate(CALLS, [("m", "1", "ok")]), np.array([2.0]))])
     page = generate_latest(registry.restricted_registry(["mlmon_calls_total"])).decode()
     assert page.splitlines()[-1] == 'mlmon_calls_total{model_name="m",model_version="1",status="ok"} 2.0'
+
+
+def test_a_label_that_is_no_valid_text_does_not_spoil_the_page() -> None:
+    """JSON may bring a lone surrogate, and so a column's name; UTF-8 has no form of it."""
+    store = SeriesStore()
+    store.allocate(FEATURE_BIN, [("m", "1", json.loads('"\\ud800"'), "00 a")])
+    assert b'feature="?"' in Collector(store.snapshot).render()
+    assert b'feature="?"' in generate_latest(registry_of(store))
 
 
 def test_an_empty_page_is_valid() -> None:

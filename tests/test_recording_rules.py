@@ -146,3 +146,14 @@ def test_reference_and_thresholds_outlive_a_gap_but_not_the_model(series: str, t
     expectations.append(expectation("mlmon:reference_bin:count", 105, {}))
     said = run(require("promtool", series), tmp_path, render(RuleOptions()), [replica], expectations)
     assert not said, said
+
+
+@pytest.mark.parametrize("series", SERIES)
+def test_a_restart_within_the_longest_gap_loses_nothing(series: str, tmp_path: Path) -> None:
+    """Restarted, then five scrapes that fail: the first one that succeeds brings all rows since the restart."""
+    replica = Replica(40, restarts=(20,), failed=range(20, 25))
+    replica.traffic(10)
+    rows = 'sum(sum_over_time(mlmon:predictions:inc{model_name="m"}[18m30s]))'
+    # Those of minutes 20 to 38, each seen by the evaluation of the minute after.
+    said = run(require("promtool", series), tmp_path, render(RuleOptions()), [replica], [expectation(rows, 39, {"{}": 190})])
+    assert not said, said

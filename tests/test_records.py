@@ -291,3 +291,25 @@ def test_large_calls_of_any_shape_are_cut(features: Any) -> None:
         assert parts[1].features["a"].tolist() == list(range(1024, 1500))
     if isinstance(features, dict):
         assert parts[1].features["a"].tolist() == list(range(1024, 1500))
+
+
+class Document(dict[str, Any]):
+    """Part of what a handler answers; reading it takes time."""
+
+    def items(self) -> Any:
+        raise AssertionError("read on the caller's thread")
+
+
+@pytest.mark.parametrize(
+    ("result", "kept"),
+    [
+        ([Document(a=1)] * 3, None),
+        (({}, Document(a=1)), None),
+        ([[Document(a=1)]], [None]),
+        (Document(a=1), {"a": None}),
+        ({"rows": [Document(a=1)], "score": 0.5}, {"rows": None, "score": None}),
+    ],
+)
+def test_documents_that_can_be_no_predictions_are_not_copied(result: Any, kept: Any) -> None:
+    """A handler may return megabytes of JSON; its call must not wait for a deep copy that no task reads."""
+    assert capture_prediction(result) == kept

@@ -178,7 +178,7 @@ def test_z_correlation_clips_as_serving_does() -> None:
     y = np.concatenate([rng.normal(size=2_000), [1e4]])
     z = [np.clip((values - values.mean()) / values.std(), -8, 8) for values in (x, y)]
     found = {c.space: c for c in Reference.build({"x": x}, scores=y)["x"].correlations}
-    assert found["z"].r == pytest.approx(np.corrcoef(*z)[0, 1], rel=1e-9)
+    assert found["z"].r == pytest.approx(np.corrcoef(z[0], z[1])[0, 1], rel=1e-9)
 
 
 @pytest.mark.parametrize("truths", [(0, 1), (0.0, 1.0), (False, True), ("0", "1")])

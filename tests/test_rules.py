@@ -1,5 +1,6 @@
 """The rule files: accepted by real promtool, held to the catalogue and to an on-call engineer's conventions."""
 
+import contextlib
 import re
 import subprocess
 from pathlib import Path
@@ -12,7 +13,7 @@ from otel_mlmon import catalog
 from otel_mlmon.bundle.options import duration, milliseconds
 from otel_mlmon.bundle.rules import ALERTS_FILE, RECORDING_FILE, RuleOptions, render
 from otel_mlmon.bundle.thresholds import SHIPPED
-from otel_mlmon.settings import Statistic
+from otel_mlmon.settings import Statistic, Threshold
 from tests.servers import SERIES, require
 
 COMMITTED = Path(__file__).parent.parent / "alert_rules"
@@ -117,6 +118,15 @@ def test_time_scale_changes_lengths_only() -> None:
 def test_thresholds_are_those_that_code_can_set() -> None:
     """One list of statistics in settings and rules."""
     assert {statistic for statistic, _ in SHIPPED} == set(get_args(Statistic))
+
+
+def test_code_cannot_set_for_a_feature_what_the_rules_read_for_the_model() -> None:
+    """It would be exported, and do nothing."""
+    accepted = set()
+    for statistic in get_args(Statistic):
+        with contextlib.suppress(ValueError):
+            accepted.add(Threshold(statistic, 1.0, feature="x").statistic)
+    assert accepted == {"psi", "wasserstein", "missing_ratio"}
 
 
 @pytest.mark.parametrize(

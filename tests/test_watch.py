@@ -9,19 +9,14 @@ import threading
 import traceback
 import typing
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator
-from dataclasses import dataclass
 from types import MethodType
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
-import pandas as pd
-import polars as pl
-import pydantic
 import pytest
 
 from otel_mlmon import Feature, Monitor, Schema, catalog
 from otel_mlmon.settings import Settings
-from tests.readings import counted, reading, readings
+from tests.readings import counted, reading, readings, value
 
 A = Schema((Feature("a"),))
 SETTINGS = Settings(system_seconds=0, drain_seconds=30)
@@ -34,21 +29,6 @@ module_monitor = Monitor("module", schema=A, settings=SETTINGS)
 def monitor() -> Iterator[Monitor]:
     with Monitor("m", schema=A, settings=SETTINGS) as one:
         yield one
-
-
-@pytest.fixture
-def pair() -> Iterator[Monitor]:
-    """Two features and a regression: calls with several arguments, predictions that are numbers."""
-    with Monitor("m", schema=Schema((Feature("a"), Feature("b"))), task="regression", settings=SETTINGS) as one:
-        yield one
-
-
-def value(monitor: Monitor, feature: str = "a") -> float:
-    """The one value of a feature that was seen."""
-    assert monitor.flush()
-    one = monitor.snapshot().features[feature]
-    assert one.minimum == one.maximum
-    return one.minimum
 
 
 def violations(monitor: Monitor) -> float:
@@ -334,137 +314,7 @@ def test_a_builtin_can_be_watched(monitor: Monitor) -> None:
     assert counted(monitor) == (1, 0, 0)
 
 
-# ---------------------------------------------------------------- rows
-
-
-@dataclass
-class Flight:
-    a: float
-    b: float
-
-
-class Pair(NamedTuple):
-    a: float
-    b: float
-
-
-class Strict(pydantic.BaseModel):
-    a: float
-    b: float
-
-
-class Tensor:
-    """All that torch, JAX and TensorFlow have in common."""
-
-    def __init__(self, values: Any) -> None:
-        self.values = np.asarray(values)
-        self.shape = self.values.shape
-
-    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
-        return self.values
-
-
-@pytest.mark.parametrize(
-    ("row", "rows"),
-    [
-        ({"a": 1, "b": 2}, 1),
-        (Flight(1, 2), 1),
-        (Pair(1, 2), 1),
-        (Strict(a=1, b=2), 1),
-        (np.array([1, 2]), 1),
-        ([1, 2], 1),
-        ((1, 2), 1),
-        (pd.Series({"a": 1, "b": 2}), 1),
-        (Tensor([1, 2]), 1),
-        (np.array([[1, 2], [1, 2]]), 2),
-        ([[1, 2], [1, 2]], 2),
-        ([np.array([1, 2]), np.array([1, 2])], 2),
-        ([{"a": 1, "b": 2}, {"b": 2, "a": 1}], 2),
-        ([Flight(1, 2), Flight(1, 2)], 2),
-        ([Pair(1, 2), Pair(1, 2)], 2),
-        (pd.DataFrame({"b": [2, 2], "a": [1, 1]}), 2),
-        (pl.DataFrame({"b": [2, 2], "a": [1, 1]}), 2),
-        ({"b": [2, 2], "a": [1, 1]}, 2),
-        ({"b": np.array([2, 2]), "a": np.array([1, 1])}, 2),
-        (np.array([(1, 2), (1, 2)], dtype=[("a", "f8"), ("b", "f8")]), 2),
-        (Tensor([[1, 2], [1, 2]]), 2),
-    ],
-    ids=lambda one: type(one).__name__ if not isinstance(one, int) else str(one),
-)
-def test_every_shape_of_rows_is_read(pair: Monitor, row: Any, rows: int) -> None:
-    pair.watch(lambda given: [0.5] * rows)(row)
-    assert (value(pair, "a"), value(pair, "b")) == (1.0, 2.0)
-    assert (pair.snapshot().rows, violations(pair)) == (rows, 0)
-
-
-@pytest.mark.parametrize(
-    "call",
-    [
-        lambda function: function(1.0, 2.0),
-        lambda function: function(1.0, b=2.0),
-        lambda function: function(b=2.0, a=1.0),
-    ],
-    ids=["positions", "mixed", "names"],
-)
-@pytest.mark.parametrize(
-    "function",
-    [lambda a, b: 0.5, lambda a, b=2.0: 0.5, functools.partial(lambda scale, a, b: 0.5, 9.0)],
-    ids=["required", "default", "partial"],
-)
-def test_several_parameters_that_are_all_features_are_one_row(pair: Monitor, function: Any, call: Callable[[Any], Any]) -> None:
-    call(pair.watch(function))
-    assert (value(pair, "a"), value(pair, "b")) == (1.0, 2.0)
-    assert (pair.snapshot().rows, violations(pair)) == (1, 0)
-
-
-def test_a_feature_that_is_left_to_its_default_has_the_default(pair: Monitor) -> None:
-    @pair.watch
-    def predict(a: float, b: float = 2.0) -> float:
-        return 0.5
-
-    predict(1.0)
-    assert (value(pair, "a"), value(pair, "b")) == (1.0, 2.0)
-    assert violations(pair) == 0
-
-
-def test_a_parameter_that_is_no_feature_makes_the_first_one_the_row(pair: Monitor) -> None:
-    @pair.watch
-    def predict(rows: Any, model: str) -> float:
-        return 0.5
-
-    predict({"a": 1.0, "b": 2.0}, "x")
-    predict(model="x", rows={"a": 1.0, "b": 2.0})
-    assert (value(pair, "a"), value(pair, "b"), violations(pair)) == (1.0, 2.0, 0)
-
-
-# ---------------------------------------------------------------- extractors
-
-
-def test_extractors_see_arguments_and_result(pair: Monitor) -> None:
-    seen = []
-
-    def features(call: Any) -> Any:
-        seen.append((call.args, call.kwargs, call.result))
-        return call.args[1]
-
-    @pair.watch(features=features, prediction=lambda call: call.result["score"])
-    def handler(request: str, body: Any, *, tag: str) -> Any:
-        return {"score": 9.0, "tag": tag}
-
-    body = {"a": 1.0, "b": 2.0}
-    handler("request", body, tag="t")
-    assert seen == [(("request", body), {"tag": "t"}, {"score": 9.0, "tag": "t"})]
-    assert (value(pair, "a"), value(pair, "b"), value(pair, "@prediction"), violations(pair)) == (1.0, 2.0, 9.0, 0)
-
-
-def test_extractors_of_a_method_do_not_see_its_object(pair: Monitor) -> None:
-    class Model:
-        @pair.watch(features=lambda call: call.args[0])
-        def predict(self, body: Any) -> float:
-            return 9.0
-
-    Model().predict({"a": 1.0, "b": 2.0})
-    assert (value(pair, "b"), value(pair, "@prediction"), violations(pair)) == (2.0, 9.0, 0)
+# ---------------------------------------------------------------- calls
 
 
 @pytest.mark.parametrize("part", ["features", "prediction"])
@@ -488,19 +338,6 @@ def test_an_extractor_that_raises_costs_its_part_and_counts(monitor: Monitor, fu
     assert reading(monitor, catalog.INTERNAL_ERRORS, "extractor") == 1
     if part == "prediction":
         assert value(monitor) == 1.0
-
-
-def test_a_failed_call_is_not_the_extractors_failure(monitor: Monitor) -> None:
-    """There is no result to read from: that is no error of the monitoring."""
-
-    @monitor.watch(features=lambda call: call.result["row"], prediction=lambda call: call.result["score"])
-    def failing(row: Any) -> Any:
-        raise KeyError("mine")
-
-    with pytest.raises(KeyError, match="mine"):
-        failing(ROW)
-    assert counted(monitor) == (0, 1, 0)
-    assert violations(monitor) == 0
 
 
 def test_calls_are_active_while_they_run(monitor: Monitor) -> None:

@@ -70,7 +70,7 @@ def _threshold(statistic: str, severity: str) -> str:
 def _drift(options: RuleOptions) -> list[Rule]:
     """Effect, normal operation, chance and number of rows are in the threshold's series; persistence is the pair of windows.
 
-    ``keep_firing_for`` is the hysteresis: a statistic that swings around its threshold is one alert.
+    ``keep_firing_for`` is the hysteresis: a statistic that swings around its threshold with day and night is one alert.
     """
     outputs = "|".join((catalog.PREDICTION, catalog.SCORE))
     by = f"{n.FEATURE}, statistic"
@@ -101,7 +101,7 @@ def _drift(options: RuleOptions) -> list[Rule]:
                     f"max by ({by}) (\n    {union}\n)",
                     options,
                     wait="10m",
-                    keep="30m",
+                    keep="6h",
                     severity=severity,
                     layer="drift",
                     action="retrain" if severity == "critical" else "",
@@ -245,9 +245,16 @@ and on ({n.MODEL})
 
 
 def _silence(options: RuleOptions) -> Rule:
-    """At least ``min_samples`` calls a day: silence for an hour is then no chance (300 a day: exp(-12.5))."""
+    """At least ``min_samples`` calls a day: silence for an hour is then no chance (300 a day: exp(-12.5)).
+
+    Unless it is usual: the same hour of yesterday, or the one before, was silent too. In the first day nobody knows what is usual.
+    """
     start = catalog.START_TIME.prometheus_name
     day, hour = options.span("1d"), options.span("1h")
+    yesterday, before = (
+        f"(sum by ({n.MODEL}) (sum_over_time({n.PREDICTION_INCREMENT}[{hour}] offset {options.scaled(ago)})) == 0)"
+        for ago in ("1d", "25h")
+    )
     return _alert(
         "MlmonNoTraffic",
         f"""
@@ -258,7 +265,9 @@ def _silence(options: RuleOptions) -> Rule:
 and on ({n.MODEL})
   last_over_time({start}[{options.lookback}])
 unless on ({n.MODEL})
-  (sum by ({n.MODEL}) (sum_over_time({n.PREDICTION_INCREMENT}[{hour}])) > 0)""",
+  (sum by ({n.MODEL}) (sum_over_time({n.PREDICTION_INCREMENT}[{hour}])) > 0)
+unless on ({n.MODEL})
+  ({yesterday} or {before})""",
         options,
         wait="5m",
         keep="10m",

@@ -150,8 +150,9 @@ def _levels(options: RuleOptions) -> list[Rule]:
     """Which windows may alarm on which statistic, and above which level.
 
     Numeric features alarm on wasserstein, those without weights and categorical ones on psi. A window may alarm with enough rows.
-    If the reference is calibrated for this feature at all, the window must be one that it is calibrated for, and the model must
-    have been up in most of it.
+    If the reference is calibrated for both windows of some pair, the window must be one that it is calibrated for, and the model
+    must have been up in most of it. Else (too little training data in a window, or too few of them) such a rule would switch the
+    feature's alerts off.
     """
     rules = [
         record(
@@ -164,6 +165,11 @@ def _levels(options: RuleOptions) -> list[Rule]:
     covered = f"({n.COVERED} >= {MIN_COVERED:g})"
     for statistic, kind in (("wasserstein", "and"), ("psi", "unless")):
         calibrated = n.selector(n.REFERENCE_LEVEL, statistic=statistic)
+        pairs = "\n        or\n          ".join(
+            f"({n.selector(n.REFERENCE_LEVEL, statistic=statistic, window=fast)}"
+            f" and on ({n.FEATURE}) {n.selector(n.REFERENCE_LEVEL, statistic=statistic, window=slow)})"
+            for fast, slow in options.pairs
+        )
         rules.append(
             record(
                 n.BELIEVABLE,
@@ -171,7 +177,9 @@ def _levels(options: RuleOptions) -> list[Rule]:
 (
     ({enough} and on ({_WINDOW}) {calibrated} and on ({n.MODEL}, window) {covered})
   or
-    ({enough} unless on ({n.FEATURE}) {n.REFERENCE_LEVEL})
+    ({enough} unless on ({n.FEATURE}) (
+          {pairs}
+      ))
 )
   {kind} on ({n.FEATURE}) {n.REFERENCE_WEIGHT}""",
                 statistic=statistic,
@@ -183,7 +191,7 @@ def _levels(options: RuleOptions) -> list[Rule]:
 
 def _level(severity: str) -> Rule:
     """The greatest of what the user asked for, what normal operation reaches and what chance reaches."""
-    of_feature = f"max by ({n.FEATURE}, statistic) ({n.selector(n.THRESHOLD_SET, severity=severity, feature='!=')})"
+    of_feature = n.selector(n.FEATURE_THRESHOLD, severity=severity)
     of_model = n.selector(n.THRESHOLD, severity=severity)
     user = (
         f"{n.BELIEVABLE} * 0 + on ({n.FEATURE}, statistic) group_left () {of_feature}\n"

@@ -13,6 +13,7 @@ KNOWN = "mlmon:model:known"
 COVERED = "mlmon:model:covered_ratio"
 THRESHOLD_SET = "mlmon:threshold:set"
 THRESHOLD = "mlmon:threshold:model"
+FEATURE_THRESHOLD = "mlmon:threshold:feature"
 MISSING_THRESHOLD = "mlmon:feature_missing:threshold"
 
 BIN_INCREMENT = "mlmon:feature_bin:inc"

@@ -33,7 +33,7 @@ def quality(options: RuleOptions) -> list[Rule]:
         rules.append(record(n.MISSING_RATIO, ratio, window=window))
     for severity in SEVERITIES:
         where = {"statistic": "missing_ratio", "severity": severity}
-        of_feature = f"max by ({n.FEATURE}) ({n.selector(n.THRESHOLD_SET, **where, feature='!=')})"
+        of_feature = f"max by ({n.FEATURE}) ({n.selector(n.FEATURE_THRESHOLD, **where)})"
         of_model = f"{n.REFERENCE_MISSING} * 0 + on ({n.MODEL}) group_left () {n.selector(n.THRESHOLD, **where)}"
         rules.append(record(n.MISSING_THRESHOLD, f"{of_feature}\nor\n  {of_model}", severity=severity))
     span = options.span(QUALITY_WINDOW)

@@ -9,7 +9,7 @@ from otel_mlmon.bundle import names as n
 from otel_mlmon.bundle.drift_rules import drift
 from otel_mlmon.bundle.options import RuleOptions, duration, milliseconds
 from otel_mlmon.bundle.quality_rules import quality, serving
-from otel_mlmon.bundle.thresholds import SHIPPED
+from otel_mlmon.bundle.thresholds import SEVERITIES, SHIPPED
 from otel_mlmon.bundle.yaml_text import Rule, record
 from otel_mlmon.catalog import MetricFamily
 
@@ -50,7 +50,8 @@ def _before(selector: str, options: RuleOptions) -> str:
 def _replicas(options: RuleOptions) -> list[Rule]:
     start = catalog.START_TIME.prometheus_name
     now, before = _now(start, options), _before(start, options)
-    recent = milliseconds(options.lookback) / 1000
+    # Whatever started earlier and was scraped would show in `before`.
+    recent = (milliseconds(options.lookback) + milliseconds(options.interval) + milliseconds(options.delay)) / 1000
     return [
         # Replicas that (re)started since the previous evaluation: all that their counters hold is new.
         record(n.FRESH, f"({now} > time() - {recent:g})\n  unless ignoring () ({before} == {now})"),
@@ -139,7 +140,19 @@ def _thresholds(options: RuleOptions) -> list[Rule]:
         labels = {"statistic": statistic, "severity": severity}
         if statistic == "min_samples":  # a guard, the same for every severity
             del where["severity"], labels["severity"]
-        value = options.threshold(statistic, severity)
+        default = f"{n.KNOWN} * {options.threshold(statistic, severity):.12g}"
+        if severity == "critical":
+            # Whoever raises the warning alone is not paged below it.
+            warning = n.selector(n.THRESHOLD, statistic=statistic, severity="warning")
+            default = f"clamp_min({warning}, {options.threshold(statistic, severity):.12g})"
         in_code = f"max by ({n.MODEL}) ({n.selector(n.THRESHOLD_SET, **where)})"
-        rules.append(record(n.THRESHOLD, f"{in_code}\nor\n  {n.KNOWN} * {value:.12g}", **labels))
+        rules.append(record(n.THRESHOLD, f"{in_code}\nor on ({n.MODEL})\n  {default}", **labels))
+    by = f"{n.FEATURE}, statistic"
+    for severity in SEVERITIES:
+        in_code = f"max by ({by}) ({n.selector(n.THRESHOLD_SET, severity=severity, feature='!=')})"
+        if severity == "critical":
+            of_model = n.selector(n.THRESHOLD, severity="critical")
+            warning = n.selector(n.FEATURE_THRESHOLD, severity="warning")
+            in_code += f"\nor on ({by})\n  ({warning} > on ({n.MODEL}, statistic) group_left () {of_model})"
+        rules.append(record(n.FEATURE_THRESHOLD, in_code, severity=severity))
     return rules

@@ -60,7 +60,10 @@ def start(
     hook = opened.enter_context(webhook())
     route = {"receiver": "demo", "group_by": ["..."], "group_wait": "0s", "group_interval": "1s", "repeat_interval": "1h"}
     receivers = [{"name": "demo", "webhook_configs": [{"url": hook.url, "send_resolved": True}]}]
-    alerts = opened.enter_context(alertmanager(folder, {"route": route, "receivers": receivers}, series=series, servers=servers))
+    same = ["alertname", "model_name", "model_version", "feature"]
+    inhibit = [{"source_matchers": ["severity = critical"], "target_matchers": ["severity = warning"], "equal": same}]
+    routing = {"route": route, "receivers": receivers, "inhibit_rules": inhibit}
+    alerts = opened.enter_context(alertmanager(folder, routing, series=series, servers=servers))
     metrics = opened.enter_context(
         prometheus(folder, rules, [target], interval=interval, alertmanager=alerts.url, series=series, servers=servers)
     )

@@ -179,7 +179,9 @@ class _Layout:
 
     def _add(self, offset: int, series: Series) -> None:
         family, index = series.family, offset + series.index
-        labels = dict(zip(family.prometheus_labels, series.labels, strict=True))
+        # A lone surrogate, as JSON may bring one into a column's name, would spoil the whole page.
+        texts = (text.encode("utf-8", "replace").decode() for text in series.labels)
+        labels = dict(zip(family.prometheus_labels, texts, strict=True))
         if family.type != "histogram":
             self._sample(family.prometheus_name, labels, index)
             return

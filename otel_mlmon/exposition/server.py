@@ -108,7 +108,7 @@ def start_server(
     except OSError as error:
         hint = ""
         if error.errno == errno.EADDRINUSE:
-            hint = "; one server can serve several monitors: start_server([first.collect, second.collect], port=...)"
+            hint = "; one server can serve several monitors: exposition.server.start_server([first.collect, second.collect], ...)"
         raise OSError(error.errno, f"cannot serve metrics on {address!r}, port {port}: {error.strerror}{hint}") from error
     server.set_app(application)
     return MetricsServer(server, address, "http" if context is None else "https")

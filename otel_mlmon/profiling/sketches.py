@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -96,11 +96,12 @@ class Sample:
         if self._kept > 2 * self._rows:
             self._shrink(self._rows)
 
-    def columns(self) -> Floats:
-        """Sampled values, NaN among them, shape ``(features, sampled rows)``."""
+    def columns(self) -> Iterator[Floats]:
+        """Sampled values by feature, NaN among them, shape ``(sampled rows,)`` each; made one at a time, for memory's sake."""
         if self._rows is not None and self._kept > self._rows:
             self._shrink(self._rows)
-        return np.concatenate(self._parts, axis=1)
+        for feature in range(len(self._parts[0])):
+            yield np.concatenate([part[feature] for part in self._parts])
 
     def _shrink(self, rows: int) -> None:
         keys = np.concatenate(self._keys)

@@ -89,9 +89,9 @@ def survey(
         sampled.add(columns, chunk.rows)
         for name, count in counts.items():
             count.add(chunk.columns[name])
-    quantiles = dict(zip(moments, sampled.columns(), strict=True))
+    quantiles = sampled.columns()  # in the order of `numbers`, which is that of `features`
     return rows, [
-        _numeric(feature.name, moments[feature.name], quantiles[feature.name], bins)
+        _numeric(feature.name, moments[feature.name], next(quantiles), bins)
         if feature.numeric
         else CategoryPlan(("false", "true", UNSEEN))
         if feature.kind == "boolean"

@@ -51,7 +51,10 @@ def change(minutes: int, at: int, before: npt.ArrayLike, after: npt.ArrayLike) -
 
 # ---------------------------------------------------------------- what takes hours, at a twelfth: 1h, 6h, 1d are 5, 30, 120 minutes
 TIME_SCALE = 12
-SCALED_MINUTES = 66
+SCALED_MINUTES = 84
+
+
+CRITICAL = alerts(DRIFT, ("critical",))
 
 
 def _x(traffic: npt.ArrayLike = MOVED, **options: Any) -> Callable[[Replica], None]:
@@ -70,7 +73,7 @@ def _named(name: str, reference: Mapping[str, float] = REFERENCE, **options: Any
     return build
 
 
-def _limits(*limits: tuple[str, float, str, str], traffic: npt.ArrayLike = MOVED) -> Callable[[Replica], None]:
+def _limits(*limits: tuple[str, npt.ArrayLike, str, str], traffic: npt.ArrayLike = MOVED) -> Callable[[Replica], None]:
     def build(replica: Replica) -> None:
         _x(traffic)(replica)
         for statistic, value, severity, feature in limits:
@@ -89,8 +92,7 @@ def _serving(rows: npt.ArrayLike, failed: npt.ArrayLike = 0.0, **limits: float) 
     def build(replica: Replica) -> None:
         replica.traffic(rows, failed=failed)
         for statistic, value in limits.items():
-            for severity in BOTH:
-                replica.threshold(statistic, value, severity=severity)
+            replica.threshold(statistic, value)
 
     return build
 
@@ -149,6 +151,11 @@ SCALED_CASES = (
     Case("drift", _x(), {50: alerts(DRIFT)}),
     Case("calm", _x(CALM), {50: NONE}),
     Case("effect", _limits(("wasserstein", 0.9, "warning", ""), ("wasserstein", 0.9, "critical", "")), {50: NONE}),
+    Case("effect-raised", _limits(("wasserstein", 0.9, "warning", "")), {50: NONE}),
+    Case("effect-raised-for-feature", _limits(("wasserstein", 0.9, "warning", "x")), {50: NONE}),
+    Case(
+        "effect-critical-first", _limits(("wasserstein", 0.9, "warning", ""), ("wasserstein", 0.6, "critical", "x")), {50: CRITICAL}
+    ),
     Case("effect-warning", _limits(("wasserstein", 0.9, "critical", "")), {50: alerts(DRIFT, WARNING)}),
     Case("normal", _x(levels=dict.fromkeys(LEVELS, 0.9)), {50: NONE}),
     Case("normal-margin", _x(levels=dict.fromkeys(LEVELS, 0.6)), {50: alerts(DRIFT, WARNING)}),
@@ -156,10 +163,26 @@ SCALED_CASES = (
     Case("chance-margin", _x(noise={"wasserstein": 12.0}), {50: alerts(DRIFT, WARNING)}),
     Case("samples", _x(MOVED / 2.5), {50: NONE}),
     Case("samples-set", _limits(("min_samples", 200, "warning", ""), traffic=MOVED / 2.5), {50: alerts(DRIFT)}),
-    Case("recovered", _x(change(SCALED_MINUTES, 35, MOVED, CALM)), {50: NONE}, holds=((50, _over("6h")),)),
+    # the threshold comes down once 1h is calm again, so that nothing has fired before
+    Case(
+        "recovered",
+        _limits(
+            ("wasserstein", change(SCALED_MINUTES, 44, 0.9, 0.1), "warning", ""),
+            ("wasserstein", change(SCALED_MINUTES, 44, 0.9, 0.1), "critical", ""),
+            traffic=change(SCALED_MINUTES, 35, MOVED, CALM),
+        ),
+        {43: NONE, 50: NONE},
+        holds=((50, _over("6h")),),
+    ),
     Case("brief", _x(change(SCALED_MINUTES, 43, CALM * 10, MOVED)), {50: NONE}, holds=((50, _over("1h")),)),
-    Case("hysteresis", _x(change(SCALED_MINUTES, 40, MOVED, CALM)), {46: alerts(DRIFT, WARNING), 50: NONE}),
-    Case("uncalibrated-window", _x(levels={("wasserstein", "6h"): 0.2}), {50: NONE}),
+    Case("hysteresis", _x(change(SCALED_MINUTES, 40, MOVED, CALM)), {60: alerts(DRIFT), 82: NONE}),
+    # 6h and 1d make a pair, so 1h says nothing; 1d is not covered yet
+    Case("uncalibrated-window", _x(levels={("wasserstein", "6h"): 0.2, ("wasserstein", "1d"): 0.2}), {50: NONE}),
+    # no pair is calibrated: the levels that are there hold, and the other windows alarm without
+    Case("calibrated-6h-only", _x(levels={("wasserstein", "6h"): 0.2}), {50: alerts(DRIFT)}),
+    Case("calibrated-6h-only-normal", _x(levels={("wasserstein", "6h"): 0.9}), {50: NONE}),
+    Case("calibrated-1h-only", _x(levels={("wasserstein", "1h"): 0.2}), {50: alerts(DRIFT)}),
+    Case("calibrated-other-windows", _x(levels={("wasserstein", "7d"): 0.2, ("psi", "7d"): 0.2}), {50: alerts(DRIFT)}),
     Case("uncalibrated-feature", _x(levels={}), {50: alerts(DRIFT)}),
     Case("young", _x(), {50: NONE, 63: alerts(DRIFT)}, {"begin": 30}, ((50, _over("1h")),)),
     Case("young-uncalibrated", _x(levels={}), {50: alerts(DRIFT)}, {"begin": 30}),
@@ -227,6 +250,7 @@ REAL_TIME_CASES = (
     Case("missing-chance", _missing(3, 3, reference_missing=0.44), {60: NONE}),
     Case("missing-no-chance", _missing(30, 30, reference_missing=0.44), {60: alerts(MISSING, WARNING)}),
     Case("missing-set", _missing(20, 4, limit=0.5), {60: NONE}),
+    Case("missing-set-all", _missing(20, 20, limit=0.6), {60: NONE}),
     Case("bad-rows", _bad(20, 2.4), {60: alerts(BAD)}),
     Case("bad-rows-warning", _bad(20, 1), {60: alerts(BAD, WARNING)}),
     Case("bad-rows-all", _bad(0, 1), {60: alerts(BAD)}),

@@ -54,9 +54,9 @@ class Replica:
             values.append(value)
         self._put(family, suffix, values, labels)
 
-    def gauge(self, family: MetricFamily, value: float, **labels: str) -> None:
-        """Add a gauge that never changes."""
-        self._put(family, "", [value] * self._minutes, labels)
+    def gauge(self, family: MetricFamily, value: npt.ArrayLike, **labels: str) -> None:
+        """Add a gauge: one number, or one for each minute."""
+        self._put(family, "", np.broadcast_to(np.asarray(value, dtype=float), (self._minutes,)).tolist(), labels)
 
     def feature(
         self,
@@ -103,7 +103,7 @@ class Replica:
         self.gauge(catalog.REFERENCE_MISSING, reference_missing, feature=name)
         self.counter(catalog.FEATURE_INVALID, 0.0, feature=name, reason="type")
 
-    def threshold(self, statistic: str, value: float, *, severity: str = "warning", feature: str = "") -> None:
+    def threshold(self, statistic: str, value: npt.ArrayLike, *, severity: str = "warning", feature: str = "") -> None:
         """Set a threshold in code."""
         self.gauge(catalog.THRESHOLD, value, statistic=statistic, severity=severity, feature=feature)
 
