@@ -135,7 +135,11 @@ def _recorded(fleet: Fleet, statistic: str) -> dict[str, float]:
     # The statistics are recorded behind the counts in the same evaluation: the next one is complete in any case.
     expression = f'mlmon:feature_drift{{{labels},baseline="training",statistic="{statistic}"}}'
     seen_at = max(fleet.prometheus.query("timestamp(mlmon:feature_bin:count)").values())
-    until(lambda: min(fleet.prometheus.query(f"timestamp({expression})").values()) > seen_at, "a whole evaluation has followed")
+
+    def followed() -> bool:
+        return min(fleet.prometheus.query(f"timestamp({expression})").values(), default=0.0) > seen_at
+
+    until(followed, "a whole evaluation has followed")
     return {dict(series)["feature"]: value for series, value in fleet.prometheus.query(expression).items()}
 
 
