@@ -106,7 +106,7 @@ class Metadata:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Reference:
     """The profile of the training data, which live traffic is compared with.
 
@@ -166,6 +166,13 @@ class Reference:
             if item.feature == feature:
                 return item
         raise KeyError(f"reference: no feature {feature!r}, only {[item.feature for item in self.profiles]}")
+
+    def __eq__(self, other: object) -> bool:
+        """Whether the documents are the same; comparing fields would fail where a statistic is NaN in both."""
+        return isinstance(other, Reference) and self.to_json() == other.to_json()
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
 
     def __contains__(self, feature: str) -> bool:
         return any(profile.feature == feature for profile in self.profiles)
