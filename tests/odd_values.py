@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 MISSING = st.sampled_from(
     [
         *(None, math.nan, np.nan, float("nan"), np.float32("nan"), np.array(np.nan), Decimal("NaN"), Decimal("sNaN")),
-        *(pd.NA, pd.NaT, np.datetime64("NaT"), np.timedelta64("NaT", "s"), np.ma.masked),
+        *(pd.NA, pd.NaT, np.datetime64("NaT", "s"), np.timedelta64("NaT", "s"), np.ma.masked),
     ]
 )
 
