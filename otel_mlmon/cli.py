@@ -10,6 +10,7 @@ from pathlib import Path
 from otel_mlmon.bundle.options import DASHBOARDS, RUNBOOKS, RuleOptions
 from otel_mlmon.bundle.rules import render
 from otel_mlmon.bundle.thresholds import SHIPPED
+from otel_mlmon.catalog import LABEL
 from otel_mlmon.monitor import Monitor
 from otel_mlmon.outputs import TASKS
 from otel_mlmon.profiling.profile import FeatureProfile
@@ -77,8 +78,11 @@ def _check(options: argparse.Namespace) -> int:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         print("  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    if not any(profile.thresholds for profile in reference.profiles):
-        print("no calibrated levels: build with timestamps and at least eight windows of data, and alerts know normal operation")
+    uncalibrated = [profile.feature for profile in reference.profiles if not _calibrated(profile)]
+    if uncalibrated:
+        pairs = " or ".join(" and ".join(pair) for pair in RuleOptions().pairs)
+        print(f"normal operation is not known over {pairs} for: {', '.join(uncalibrated)}")
+        print("  their alerts rest on thresholds and chance; timestamps and at least eight windows of 100 values would tell")
     by_area = _predicted_series(reference)
     areas = ", ".join(f"{area} {count}" for area, count in by_area.items())
     print(f"series per replica: {sum(by_area.values())} ({areas}), process and system health aside")
@@ -91,6 +95,12 @@ def _row(profile: FeatureProfile) -> tuple[str, str, str, str, str, str, str]:
     outliers = f"{profile.outliers / max(profile.samples, 1):.1%}" if profile.kind == "numeric" else ""
     missing = f"{profile.missing / max(profile.rows, 1):.1%}"
     return profile.feature, profile.kind, str(len(profile.bins)), str(profile.samples), missing, outliers, levels
+
+
+def _calibrated(profile: FeatureProfile) -> bool:
+    """Whether some pair of windows that alarm together has a level each."""
+    levels = profile.thresholds.get("wasserstein" if profile.weights else "psi", {})
+    return profile.feature == LABEL or any(levels.keys() >= set(pair) for pair in RuleOptions().pairs)
 
 
 def _predicted_series(reference: Reference) -> Counter[str]:

@@ -97,6 +97,20 @@ def test_check_counts_the_series_that_a_scrape_gives(
     assert abs(promised - len(samples)) <= 2  # requests in flight are promised, too
 
 
+def test_check_names_the_features_of_unknown_normal_operation(
+    frame: pd.DataFrame, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """144 rows a day calibrate days only: no pair of windows is complete. With ten times as many, each is."""
+    for repeats, expected in ((1, True), (10, False)):
+        many = frame.loc[frame.index.repeat(repeats), ["distance", "postcode"]]
+        times = frame["seen_at"].repeat(repeats)
+        Reference.build(many, timestamps=times, labels=np.zeros(len(many))).save(tmp_path / "reference.json")
+        assert main(["check", str(tmp_path / "reference.json")]) == 0
+        shown = capsys.readouterr().out
+        assert ("6h and 1d for: distance, postcode\n" in shown) is expected, shown
+        assert ("not known" in shown) is expected
+
+
 def test_rules_writes_the_files_that_options_ask_for(tmp_path: Path) -> None:
     """Without options the committed files; with them, other thresholds and windows."""
     assert main(["rules", "--out", str(tmp_path / "default")]) == 0

@@ -382,6 +382,8 @@ def test_a_reference_survives_its_document_bit_by_bit(built: Reference, tmp_path
     built.save(tmp_path / "reference.json")
     loaded = Reference.load(tmp_path / "reference.json")
     assert loaded == built
+    assert loaded != replace(built, created=built.created + 1)
+    assert loaded != replace(built, metadata=Metadata())
     assert loaded.digest == built.digest
     assert loaded.metadata.validation["no leaks"] is True
     assert os.listdir(tmp_path) == ["reference.json"]
