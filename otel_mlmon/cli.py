@@ -90,16 +90,21 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _row(profile: FeatureProfile) -> tuple[str, str, str, str, str, str, str]:
-    by_window = [(statistic, *pair) for statistic, windows in profile.thresholds.items() for pair in windows.items()]
-    levels = ", ".join(f"{statistic} {window} {level:.2g}" for statistic, window, level in by_window)
+    statistic = _alarms_on(profile)
+    by_window = [f"{window} {level:.2g}" for window, level in profile.thresholds.get(statistic, {}).items()]
+    levels = f"{statistic} {', '.join(by_window)}" if by_window else ""
     outliers = f"{profile.outliers / max(profile.samples, 1):.1%}" if profile.kind == "numeric" else ""
     missing = f"{profile.missing / max(profile.rows, 1):.1%}"
     return profile.feature, profile.kind, str(len(profile.bins)), str(profile.samples), missing, outliers, levels
 
 
+def _alarms_on(profile: FeatureProfile) -> str:
+    return "wasserstein" if profile.weights else "psi"
+
+
 def _calibrated(profile: FeatureProfile) -> bool:
     """Whether some pair of windows that alarm together has a level each."""
-    levels = profile.thresholds.get("wasserstein" if profile.weights else "psi", {})
+    levels = profile.thresholds.get(_alarms_on(profile), {})
     return profile.feature == LABEL or any(levels.keys() >= set(pair) for pair in RuleOptions().pairs)
 
 
