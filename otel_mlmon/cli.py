@@ -1,6 +1,7 @@
 """The command `otel-mlmon`: build and check references, write rules, run the demo."""
 
 import argparse
+import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -33,8 +34,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = _parser().parse_args(arguments)
     try:
         status: int = parsed.run(parsed)
+        sys.stdout.flush()
     except ModuleNotFoundError as error:
         print(f"otel-mlmon: {error.name} is not installed: pip install 'otel-mlmon[{parsed.extra}]'", file=sys.stderr)
+        return FAILED
+    except BrokenPipeError:  # `| head` has seen enough; what Python still flushes at its end goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except (ValueError, OSError, RuntimeError) as error:
         print(f"otel-mlmon: {error}", file=sys.stderr)

@@ -1,5 +1,8 @@
 """The command line, as a person uses it."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -161,3 +164,14 @@ def test_a_command_is_required(capsys: pytest.CaptureFixture[str]) -> None:
         main([])
     assert stopped.value.code == 2
     assert "COMMAND" in capsys.readouterr().err
+
+
+def test_a_reader_that_leaves_early_is_no_error(frame: pd.DataFrame, tmp_path: Path) -> None:
+    """``otel-mlmon check ... | head``: silence, not a complaint about the pipe."""
+    Reference.build(frame[["distance"]]).save(tmp_path / "reference.json")
+    command = [sys.executable, "-m", "otel_mlmon.cli", "check", str(tmp_path / "reference.json")]
+    reading, writing = os.pipe()
+    os.close(reading)
+    ran = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writing)
+    assert ran.stderr == ""
