@@ -83,7 +83,8 @@ class CallCounter:
             (self._calls, np.array([float(statuses[status]) for status in STATUSES])),
             (self._duration, _histogram(durations)),
         ]
-        for error, count in Counter([record.error for record in calls if record.error]).items():
+        raised = [record.error for record in calls if record.error] if statuses["error"] else []
+        for error, count in Counter(raised).items():
             label = _bounded(error, self._errors, self._settings.max_error_types)
             blocks.append((self._store.index(catalog.CALL_ERRORS, (*self._model, label)), np.array([float(count)])))
         self._store.set(self._last_call, max([record.ended for record in calls]))

@@ -223,8 +223,11 @@ def record_rows(features: Any, prediction: Any, *, ended: float) -> list[Record]
 def _groups(records: Sequence[Record]) -> Iterator[tuple[Layout, list[Record], bool]]:
     """Records that can be typed together: one form, with or without predictions, some thousand rows at most."""
     groups: dict[tuple[str | None, bool], list[Record]] = {}
-    for record in records:
-        groups.setdefault((record.form, record.prediction is not None), []).append(record)
+    if len({record.form for record in records}) == 1 and type(None) not in {type(record.prediction) for record in records}:
+        groups[records[0].form, True] = list(records)
+    else:
+        for record in records:
+            groups.setdefault((record.form, record.prediction is not None), []).append(record)
     for (form, predicted), group in groups.items():
         if form is not None:
             for some in _chunks(group):
