@@ -128,7 +128,8 @@ def children(pid: int) -> list[int]:
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs Linux's /proc")
-def test_ctrl_c_ends_everything_it_started(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGHUP])
+def test_ctrl_c_or_a_closed_terminal_ends_everything_it_started(ending: signal.Signals, tmp_path: Path) -> None:
     """The servers run in sessions of their own, so only the demo itself can end them."""
     require("prometheus")
     require("alertmanager")
@@ -138,7 +139,7 @@ def test_ctrl_c_ends_everything_it_started(tmp_path: Path) -> None:
         assert any("2013-01-07" in line for line in running.stdout)
         servers = children(running.pid)
         assert len(servers) == 2
-        running.send_signal(signal.SIGINT)
+        running.send_signal(ending)
         assert running.wait(30) == 130
     assert not [pid for pid in servers if Path(f"/proc/{pid}").exists()]
     assert not list(tmp_path.iterdir())

@@ -48,7 +48,8 @@ def run(*, until: Until = "end", day_seconds: float = DAY_SECONDS, servers: Path
     Raises:
         RuntimeError: If a server does not start.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever ends us thereby ends what we started
+    for ending in (signal.SIGTERM, signal.SIGHUP):  # whoever ends us, or closes the terminal, thereby ends what we started
+        signal.signal(ending, signal.default_int_handler)
     try:
         with contextlib.ExitStack() as opened:
             return _run(opened, until, day_seconds, servers)
