@@ -19,7 +19,7 @@ from otel_mlmon.reference import Metadata, Reference
 from otel_mlmon.schema import Schema
 from otel_mlmon.settings import Settings
 
-FAILED, MISUSED = 1, 2
+FAILED = 1
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -273,19 +273,13 @@ def watch(function: Any, plan: Plan) -> Any:
     def async_generator(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return _async_generator(Observation(plan, instance, args, kwargs), wrapped(*args, **kwargs), keep=streams)
 
-    if type(function) is FunctionType and bare is function and not _special(function):
-        return _watched_function(function, plan)
     if inspect.isasyncgenfunction(bare):
         return Watched(function, async_generator)
     if inspect.isgeneratorfunction(bare):
         return Watched(function, generator)
     if inspect.iscoroutinefunction(bare):
         return Watched(function, coroutine)
-    return Watched(function, plain)
-
-
-def _special(function: Any) -> bool:
-    return inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function) or inspect.iscoroutinefunction(function)
+    return _watched_function(function, plan) if type(function) is FunctionType else Watched(function, plain)
 
 
 def _watched_function(function: FunctionType, plan: Plan) -> Any:
