@@ -76,8 +76,12 @@ FEATURE = (*MODEL, "feature")
 PREDICTION = "@prediction"
 SCORE = "@score"
 LABEL = "@label"
-RESERVED_FEATURES = (PREDICTION, SCORE, LABEL)
+RECONSTRUCTION_ERROR = "@reconstruction_error"
+OUTPUTS = (PREDICTION, SCORE, LABEL)
 """Feature names under which model outputs and labels pass through the same machinery as inputs."""
+
+RESERVED_FEATURES = (RECONSTRUCTION_ERROR, *OUTPUTS)
+"""All feature names that are ours; the first is the distance of a row from the reference's principal components."""
 
 OTHER = "__other__"
 UNSEEN = "__unseen__"
@@ -165,6 +169,14 @@ FEATURE_INVALID = MetricFamily(
 FEATURE_OUTLIERS = MetricFamily(
     "mlmon.feature.outliers", "counter", "{value}", "Valid values outside the reference's Tukey fences.", FEATURE, "data quality"
 )
+FEATURE_OUT_OF_RANGE = MetricFamily(
+    "mlmon.feature.out_of_range",
+    "counter",
+    "{value}",
+    "Valid values below the reference's minimum or above its maximum.",
+    FEATURE,
+    "data quality",
+)
 SCHEMA_VIOLATIONS = MetricFamily(
     "mlmon.schema.violations",
     "counter",
@@ -218,6 +230,14 @@ REFERENCE_CORRELATION_SAMPLES = MetricFamily(
     (*FEATURE, "target", "space"),
     "reference",
 )
+REFERENCE_CORRELATION_THRESHOLD = MetricFamily(
+    "mlmon.reference.correlation.threshold",
+    "gauge",
+    "",
+    "Shift of a correlation (Fisher's z) that normal operation reaches, learned from time-ordered blocks of the reference.",
+    (*FEATURE, "target", "space", "window"),
+    "reference",
+)
 REFERENCE_STATISTIC = MetricFamily(
     "mlmon.reference.statistic",
     "gauge",
@@ -228,6 +248,14 @@ REFERENCE_STATISTIC = MetricFamily(
 )
 REFERENCE_MISSING = MetricFamily(
     "mlmon.reference.missing.ratio", "gauge", "1", "Share of missing values in the reference.", FEATURE, "reference"
+)
+REFERENCE_UNSEEN = MetricFamily(
+    "mlmon.reference.unseen.ratio",
+    "gauge",
+    "1",
+    "Share of values in new categories that the reference, by its rare ones, lets expect.",
+    FEATURE,
+    "reference",
 )
 REFERENCE_OUTLIERS = MetricFamily(
     "mlmon.reference.outliers.ratio", "gauge", "1", "Share of outliers in the reference.", FEATURE, "reference"
@@ -243,6 +271,15 @@ THRESHOLD = MetricFamily(
     "",
     "Alert thresholds set in code; an empty feature label means the whole model.",
     (*MODEL, "statistic", "severity", "feature"),
+    "thresholds",
+)
+
+NORMAL_HISTORY = MetricFamily(
+    "mlmon.normal.history",
+    "gauge",
+    "s",
+    "How much recorded history the level of normal operation is learned from; absent where the reference alone tells it.",
+    MODEL,
     "thresholds",
 )
 

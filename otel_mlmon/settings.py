@@ -14,13 +14,23 @@ Statistic = Literal[
     "min_samples",
     "error_ratio",
     "latency_p99",
+    "drifted_features_ratio",
+    "correlation_shift",
     "missing_ratio",
+    "invalid_ratio",
+    "out_of_range_ratio",
+    "unseen_ratio",
     "schema_violation_ratio",
     "rows_dropped_ratio",
 ]
 Severity = Literal["warning", "critical"]
+History = Literal["14d", "28d"]
+"""How much recorded history normal operation may be learned from: the keys of ``thresholds.HISTORIES``."""
 
-_OF_FEATURES = ("psi", "wasserstein", "missing_ratio")
+_OF_FEATURES = (
+    *("psi", "wasserstein", "correlation_shift"),
+    *("missing_ratio", "invalid_ratio", "out_of_range_ratio", "unseen_ratio"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +39,13 @@ class Threshold:
 
     Args:
         statistic: What is compared: ``psi`` or ``wasserstein`` (drift; standard deviations of the reference), ``min_samples``
-            (rows below which nothing alarms), ``error_ratio``, ``missing_ratio``, ``schema_violation_ratio``,
-            ``rows_dropped_ratio`` (shares from 0 to 1) or ``latency_p99`` (seconds).
+            (rows below which nothing alarms), ``drifted_features_ratio`` (share of a model's features), ``correlation_shift``
+            (with an output or label, in Fisher's z), ``error_ratio``, ``missing_ratio`` (rise over the reference's),
+            ``invalid_ratio``, ``out_of_range_ratio``, ``unseen_ratio``, ``schema_violation_ratio``, ``rows_dropped_ratio``
+            (shares from 0 to 1) or ``latency_p99`` (seconds).
         value: The alert asks for more than this.
         severity: ``warning`` or ``critical``.
-        feature: The feature it holds for, of ``psi``, ``wasserstein`` and ``missing_ratio``; empty for the whole model. A
+        feature: The feature it holds for, of drift, correlation and shares of a feature's values; empty for the whole model. A
             feature's threshold comes before the model's, and that before the default of the rules. A critical one that is not
             set is never below the warning.
 

@@ -1,18 +1,28 @@
 """A frozen view of one process: rows, data quality and drift by feature."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from otel_mlmon import catalog, drift
 from otel_mlmon.catalog import MetricFamily
+from otel_mlmon.judge import Limits, Verdict, alarms_on, judge
 from otel_mlmon.profiling.profile import FeatureProfile
 from otel_mlmon.reference import Reference
+from otel_mlmon.settings import Threshold
 from otel_mlmon.store import Snapshot
 
 Counts = Mapping[str, float]
+_Key = TypeVar("_Key")
+
+_OF_ANY = (
+    *("psi", "kl", "js_divergence", "js_distance", "hellinger", "total_variation", "l_infinity"),
+    *("chi2", "chi2_pvalue", "cramers_v"),
+)
+_OF_NUMERIC = ("wasserstein", "ks", "ks_pvalue")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +39,9 @@ class FeatureSnapshot:
         minimum: Least valid value of the last minutes; NaN without one.
         maximum: Greatest valid value of the last minutes; NaN without one.
         reference: Its profile; None without a reference.
+        out_of_range: Valid values below the reference's minimum or above its maximum.
+        histogram: Valid values by upper bound of ``mlmon_feature_value``, not cumulative; empty where that is turned off.
+        pairs: (target, space) -> sums ``n``, ``f``, ``ff``, ``y``, ``yy`` and ``fy`` over the rows that have a target.
     """
 
     feature: str
@@ -40,6 +53,9 @@ class FeatureSnapshot:
     minimum: float = float("nan")
     maximum: float = float("nan")
     reference: FeatureProfile | None = None
+    out_of_range: float = 0.0
+    histogram: Mapping[float, float] = field(default_factory=dict)
+    pairs: Mapping[tuple[str, str], Counts] = field(default_factory=dict)
 
     @property
     def rows(self) -> float:
@@ -52,9 +68,14 @@ class FeatureSnapshot:
         return sum(self.counts.values())
 
     @property
+    def unseen(self) -> float:
+        """Values of categories that training did not have, as far as the reference can tell; 0 of numeric features."""
+        return self.counts.get(catalog.UNSEEN, 0.0)
+
+    @property
     def mean_shift(self) -> float:
         """Mean less the reference's mean, in its standard deviations (values clipped at 8); NaN without values."""
-        return self.moments["f"] / self.moments["n"] - 8.0 if self.moments.get("n") else float("nan")
+        return drift.mean_shift(self.moments) if self.moments.get("n") else float("nan")
 
     @property
     def mean(self) -> float:
@@ -62,34 +83,97 @@ class FeatureSnapshot:
         return self.reference.mean + self.mean_shift * self.reference.scale if self.reference is not None else float("nan")
 
     @property
+    def std(self) -> float:
+        """Standard deviation, with divisor n, of the valid values (clipped likewise); NaN without any."""
+        if self.reference is None or not self.moments.get("n"):
+            return float("nan")
+        return drift.std(self.moments, scale=self.reference.scale)
+
+    @property
     def psi(self) -> float:
         """Population stability index against the reference; NaN without values or reference."""
-        if self.reference is None or not self.reference.samples or not self.samples:
-            return float("nan")
-        return drift.psi(np.array(self.reference.counts), self._current())
+        return self._against_reference("psi")
 
     @property
     def wasserstein(self) -> float:
         """Distance from the reference in its standard deviations; NaN where psi is the measure, or without values."""
-        if self.reference is None or not self.reference.weights or not self.samples:
-            return float("nan")
-        return drift.wasserstein(
-            np.array(self.reference.counts), self._current(), weights=np.array(self.reference.weights), mean_shift=self.mean_shift
-        )
+        return self._against_reference("wasserstein")
+
+    @property
+    def js_distance(self) -> float:
+        """Jensen-Shannon distance from the reference, from 0 to 1; NaN without values or reference."""
+        return self._against_reference("js_distance")
+
+    @property
+    def ks(self) -> float:
+        """Kolmogorov-Smirnov statistic against the reference; NaN for categorical features, without values or reference."""
+        return self._against_reference("ks")
+
+    @property
+    def ks_pvalue(self) -> float:
+        """Its p-value, if rows were independent; NaN likewise."""
+        return self._against_reference("ks_pvalue")
+
+    @property
+    def chi2_pvalue(self) -> float:
+        """P-value of the chi-square test against the reference, if rows were independent; NaN without values or reference."""
+        return self._against_reference("chi2_pvalue")
+
+    @property
+    def drift(self) -> dict[str, float]:
+        """Every statistic against the reference by its name in ``otel_mlmon.drift``; without those that are not known."""
+        found = {name: self._against_reference(name) for name in (*_OF_ANY, *_OF_NUMERIC)}
+        return {name: value for name, value in found.items() if not np.isnan(value)}
+
+    @property
+    def correlations(self) -> dict[tuple[str, str], float]:
+        """(target, space) -> correlation, Pearson's in z, Spearman's over bins in u; without those that are not known."""
+        found = {key: drift.correlation(sums) for key, sums in self.pairs.items() if sums["n"]}
+        return {key: r for key, r in found.items() if not np.isnan(r)}
+
+    def quantile(self, q: float) -> float:
+        """A quantile of the valid values, above 0 and at most 1, as ``histogram_quantile`` tells it; NaN without the histogram."""
+        counts, bounds = list(self.histogram.values()), list(self.histogram)[:-1]
+        return float(drift.quantiles(counts, bounds, [q])[0]) if bounds and any(counts) else float("nan")
+
+    def verdict(self, limits: Limits | None = None) -> Verdict | None:
+        """What the rule of the drift alerts says, by thresholds and chance: how long it took to count is not known here.
+
+        Args:
+            limits: Thresholds; None for the shipped ones.
+
+        Returns:
+            None where nothing can alarm: without a reference, or without values in it.
+        """
+        if self.reference is None or not alarms_on(self.reference):
+            return None
+        return judge(self.reference, self._current(), self.mean_shift, limits=limits)
 
     def __sub__(self, earlier: "FeatureSnapshot") -> "FeatureSnapshot":
         """What came after ``earlier``; the extremes are those of now."""
-        return FeatureSnapshot(
-            self.feature,
-            _less(self.counts, earlier.counts),
-            self.missing - earlier.missing,
-            _less(self.invalid, earlier.invalid),
-            self.outliers - earlier.outliers,
-            _less(self.moments, earlier.moments),
-            self.minimum,
-            self.maximum,
-            self.reference,
+        return replace(
+            self,
+            counts=_less(self.counts, earlier.counts),
+            missing=self.missing - earlier.missing,
+            invalid=_less(self.invalid, earlier.invalid),
+            outliers=self.outliers - earlier.outliers,
+            moments=_less(self.moments, earlier.moments),
+            out_of_range=self.out_of_range - earlier.out_of_range,
+            histogram=_less(self.histogram, earlier.histogram),
+            pairs={key: _less(sums, earlier.pairs.get(key, {})) for key, sums in self.pairs.items()},
         )
+
+    def _against_reference(self, statistic: str) -> float:
+        profile = self.reference
+        if profile is None or not profile.samples or not self.samples:
+            return float("nan")
+        if statistic == "wasserstein":
+            if not profile.weights:
+                return float("nan")
+            return drift.wasserstein(profile.counts, self._current(), weights=profile.weights, mean_shift=self.mean_shift)
+        if statistic in _OF_NUMERIC and profile.kind != "numeric":
+            return float("nan")
+        return float(getattr(drift, statistic)(profile.counts, self._current()))
 
     def _current(self) -> npt.NDArray[np.float64]:
         return np.fromiter(self.counts.values(), dtype=np.float64, count=len(self.counts))
@@ -124,9 +208,14 @@ class MonitorSnapshot:
             reference: Its reference; None without one.
         """
         values = _values(snapshot)
+        histograms = _histograms(snapshot)
+        pairs: dict[str, dict[tuple[str, str], Counts]] = {}
+        for (family, labels), sums in values.items():
+            if family is catalog.FEATURE_MOMENT and labels[1]:
+                pairs.setdefault(labels[0], {})[labels[1], labels[2]] = sums
 
-        def by(family: MetricFamily, feature: str = "") -> dict[str, float]:
-            return values.get((family, feature), {})
+        def by(family: MetricFamily, *labels: str) -> dict[str, float]:
+            return values.get((family, labels), {})
 
         features = {
             name: FeatureSnapshot(
@@ -135,10 +224,13 @@ class MonitorSnapshot:
                 missing,
                 by(catalog.FEATURE_INVALID, name),
                 by(catalog.FEATURE_OUTLIERS).get(name, 0.0),
-                by(catalog.FEATURE_MOMENT, name),
+                by(catalog.FEATURE_MOMENT, name, "", "z"),
                 by(catalog.FEATURE_MIN).get(name, float("nan")),
                 by(catalog.FEATURE_MAX).get(name, float("nan")),
                 reference[name] if reference is not None and name in reference else None,
+                by(catalog.FEATURE_OUT_OF_RANGE).get(name, 0.0),
+                histograms.get(name, {}),
+                pairs.get(name, {}),
             )
             for name, missing in by(catalog.FEATURE_MISSING).items()
         }
@@ -150,6 +242,27 @@ class MonitorSnapshot:
             errors=by(catalog.INTERNAL_ERRORS),
             features=features,
         )
+
+    def verdicts(self, thresholds: Sequence[Threshold] = ()) -> dict[str, Verdict]:
+        """What the rule of the drift alerts says of each feature, by thresholds and chance.
+
+        Args:
+            thresholds: Set in code, instead of the shipped ones.
+
+        Returns:
+            By feature; without those that cannot alarm.
+
+        Raises:
+            ValueError: If two thresholds say the same thing.
+        """
+        limits = Limits(thresholds)
+        found = {name: one.verdict(limits) for name, one in self.features.items()}
+        return {name: verdict for name, verdict in found.items() if verdict is not None}
+
+    @property
+    def drifted(self) -> dict[str, str]:
+        """Features that the shipped thresholds alarm on -> the gravest severity."""
+        return {name: verdict.severity for name, verdict in self.verdicts().items() if verdict.severity}
 
     def __sub__(self, earlier: "MonitorSnapshot") -> "MonitorSnapshot":
         """What came after ``earlier``, a snapshot of the same monitor."""
@@ -163,16 +276,30 @@ class MonitorSnapshot:
         )
 
 
-def _values(snapshot: Snapshot) -> dict[tuple[MetricFamily, str], dict[str, float]]:
-    """Values by last label: by family, and by feature where that is not the last one; only those that an attribute shows."""
-    values: dict[tuple[MetricFamily, str], dict[str, float]] = {}
+def _values(snapshot: Snapshot) -> dict[tuple[MetricFamily, tuple[str, ...]], dict[str, float]]:
+    """Values by last label: by family and the labels between the model's and that one."""
+    values: dict[tuple[MetricFamily, tuple[str, ...]], dict[str, float]] = {}
     for series in snapshot.series:
-        family, labels = series.family, series.labels[2:]  # behind the model's
-        if family.type != "histogram" and (family is not catalog.FEATURE_MOMENT or labels[1:3] == ("", "z")):
-            key = family, labels[0] if len(labels) > 1 else ""
-            values.setdefault(key, {})[labels[-1] if labels else ""] = float(snapshot.values[series.index])
+        labels = series.labels[2:]  # behind the model's
+        if series.family.type != "histogram":
+            values.setdefault((series.family, labels[:-1]), {})[labels[-1] if labels else ""] = float(snapshot.values[series.index])
     return values
 
 
-def _less(now: Counts, earlier: Counts) -> Counts:
-    return {name: value - earlier.get(name, 0.0) for name, value in now.items()}
+def _histograms(snapshot: Snapshot) -> dict[str, dict[float, float]]:
+    """Values by upper bound, by feature."""
+    return {
+        series.labels[-1]: dict(
+            zip(
+                (*series.bounds, float("inf")),
+                snapshot.values[series.index : series.index + series.width - 1].tolist(),
+                strict=True,
+            )
+        )
+        for series in snapshot.series
+        if series.family is catalog.FEATURE_VALUE
+    }
+
+
+def _less(now: Mapping[_Key, float], earlier: Mapping[_Key, float]) -> dict[_Key, float]:
+    return {key: value - earlier.get(key, 0.0) for key, value in now.items()}

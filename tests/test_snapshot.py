@@ -11,9 +11,11 @@ from scipy import stats
 from otel_mlmon import drift
 from otel_mlmon.catalog import PREDICTION, SCORE
 from otel_mlmon.feature import Feature
+from otel_mlmon.judge import judge
 from otel_mlmon.monitor import Monitor
 from otel_mlmon.reference import Reference
 from otel_mlmon.schema import Schema
+from otel_mlmon.settings import Threshold
 from otel_mlmon.snapshot import MonitorSnapshot
 from tests.counts import QUIET
 
@@ -76,6 +78,57 @@ def test_the_mean_is_numpys() -> None:
     assert found.mean_shift == pytest.approx((CURRENT["x"].mean() - REFERENCE["x"].mean) / REFERENCE["x"].std, rel=1e-9)
 
 
+def test_deviation_and_quantiles_are_numpys() -> None:
+    """Quantiles to a bucket of the histogram, whose bounds are quantiles of training."""
+    found = snapshots((CURRENT, None))[1].features["x"]
+    assert found.std == pytest.approx(CURRENT["x"].std(ddof=0), rel=1e-9)
+    bounds = np.array([0.0, *REFERENCE["x"].histogram])
+    for q in drift.QUANTILES:
+        expected = np.quantile(CURRENT["x"], q)
+        bucket = np.searchsorted(bounds, expected)
+        assert bounds[bucket - 1] - 0.05 <= found.quantile(q) <= bounds[min(bucket, len(bounds) - 1)] + 0.05
+
+
+def test_every_statistic_is_there_by_name() -> None:
+    """Those of order and distance are for numbers only; each is that of the counts, and the attributes are the same."""
+    features = snapshots((CURRENT, None))[1].features
+    counts = {name: (np.array(REFERENCE[name].counts), np.array(list(features[name].counts.values()))) for name in ("x", "c")}
+    table = np.array(counts["c"])
+    assert features["c"].drift["chi2"] == pytest.approx(stats.chi2_contingency(table, correction=False).statistic, rel=1e-9)
+    assert features["c"].drift.keys() == features["x"].drift.keys() - {"ks", "ks_pvalue", "wasserstein"}
+    for name in ("x", "c"):
+        for statistic in features[name].drift.keys() - {"wasserstein"}:
+            assert features[name].drift[statistic] == getattr(drift, statistic)(*counts[name]), statistic
+    for statistic in ("psi", "wasserstein", "js_distance", "ks", "ks_pvalue", "chi2_pvalue"):
+        assert getattr(features["x"], statistic) == features["x"].drift[statistic] > 0
+
+
+def test_correlations_are_scipys() -> None:
+    """In z of the values, in u of the bins they are in."""
+    score = CURRENT["x"] / 40 + RNG.random(500) / 3
+    found = snapshots((CURRENT, score.to_numpy()))[1].features["x"].correlations
+    target = next(key[0] for key in found)
+    x, y = (np.searchsorted(REFERENCE[name].edges, values, side="right") for name, values in (("x", CURRENT["x"]), (target, score)))
+    ranks = [np.array(REFERENCE[name].midranks)[which] for name, which in (("x", x), (target, y))]
+    assert found[target, "z"] == pytest.approx(stats.pearsonr(CURRENT["x"], score).statistic, rel=1e-9)
+    assert found[target, "u"] == pytest.approx(stats.pearsonr(*ranks).statistic, rel=1e-9)
+    assert found.keys() == {(target, "z"), (target, "u")}
+
+
+def test_a_verdict_is_the_alerts() -> None:
+    """By the shipped thresholds, and by the user's."""
+    calm, drifted = snapshots((TRAINING, None))[1], snapshots((CURRENT, None))[1]
+    assert calm.drifted == {}
+    assert drifted.drifted == {"x": "critical", "c": "critical"}
+    assert drifted.verdicts([Threshold("wasserstein", 3.0, "critical")])["x"].severity == "warning"
+    assert drifted.verdicts([Threshold("wasserstein", 3.0, feature="x")])["x"].severity == ""
+    found = drifted.verdicts()
+    assert found["x"] == judge(REFERENCE["x"], list(drifted.features["x"].counts.values()), drifted.features["x"].mean_shift)
+    assert found["x"].statistic == "wasserstein"
+    assert "gone" not in found
+    assert not found["k"].severity
+
+
 def test_training_data_does_not_drift_from_itself() -> None:
     found = snapshots((TRAINING, None))[1].features
     assert found["x"].psi == found["c"].psi == 0
@@ -94,7 +147,18 @@ def test_extremes_outliers_and_gaps_are_those_of_the_data() -> None:
         1,
         4,
     )
+    assert (found["x"].unseen, found["c"].unseen) == (0, 0)
+    assert snapshots((CURRENT, None))[1].features["c"].unseen == (CURRENT["c"] == "new").sum()
     assert (found["c"].samples, found["c"].missing, found["c"].invalid["type"], found["c"].rows) == (2, 1, 1, 4)
+
+
+def test_values_beyond_those_of_training_are_out_of_range() -> None:
+    """The extremes of training are not; nor is what was seen before."""
+    low, high = REFERENCE["x"].minimum, REFERENCE["x"].maximum
+    one, three = [{"x": high + 1}], [{"x": value} for value in (low - 1, low, high, high + 1, high + 2, None)]
+    _, before, after = snapshots((one, None), (three, None))
+    assert after.features["x"].out_of_range == 4
+    assert (after - before).features["x"].out_of_range == 3
 
 
 @pytest.mark.parametrize(
@@ -108,6 +172,12 @@ def test_extremes_outliers_and_gaps_are_those_of_the_data() -> None:
         ("gone", "psi"),
         ("gone", "wasserstein"),
         (SCORE, "psi"),
+        ("x", "std"),
+        ("c", "std"),
+        ("c", "ks"),
+        ("x", "ks_pvalue"),
+        ("x", "js_distance"),
+        ("gone", "chi2_pvalue"),
     ],
 )
 def test_what_is_not_known_is_nan(feature: str, statistic: str) -> None:
@@ -115,17 +185,31 @@ def test_what_is_not_known_is_nan(feature: str, statistic: str) -> None:
     before, after = snapshots((CURRENT, None))
     taken = before if feature == "x" else after
     assert math.isnan(getattr(taken.features[feature], statistic))
+    assert statistic not in taken.features[feature].drift
+
+
+def test_no_values_have_no_quantile_no_correlation_and_no_verdict() -> None:
+    found = snapshots()[0].features["x"]
+    assert math.isnan(found.quantile(0.5))
+    assert found.correlations == {}
+    verdict = found.verdict()
+    assert verdict is not None
+    assert (verdict.severity, verdict.samples) == ("", 0)
 
 
 def test_a_difference_is_what_came_between() -> None:
-    first, second = TRAINING[:300], CURRENT
-    _, before, after = snapshots((first, RNG.random(300)), (second, RNG.random(500)))
-    between, alone = after - before, snapshots((second, None))[1]
+    first, second, output = TRAINING[:300], CURRENT, RNG.random(500)
+    _, before, after = snapshots((first, RNG.random(300)), (second, output))
+    between, alone = after - before, snapshots((second, output))[1]
     for name in SCHEMA.names:
         assert between.features[name].counts == alone.features[name].counts
         assert between.features[name].missing == alone.features[name].missing
         assert between.features[name].invalid == alone.features[name].invalid
         assert between.features[name].outliers == alone.features[name].outliers
+    assert between.features["x"].histogram == alone.features["x"].histogram
+    for key, r in alone.features["x"].correlations.items():
+        assert between.features["x"].correlations[key] == pytest.approx(r, rel=1e-9)
+    assert between.features["x"].std == pytest.approx(alone.features["x"].std, rel=1e-9)
     assert between.features["x"].wasserstein == pytest.approx(alone.features["x"].wasserstein, rel=1e-9)
     assert between.features["c"].psi == alone.features["c"].psi
     assert (between.rows, between.calls["ok"], between.features[PREDICTION].samples) == (500, 1, 500)
@@ -153,4 +237,5 @@ def test_without_a_reference_there_is_quality_but_no_drift() -> None:
         assert monitor.flush()
         found = monitor.snapshot().features["x"]
     assert (found.missing, found.minimum, dict(found.counts), found.reference) == (1, 2.0, {}, None)
-    assert all(math.isnan(value) for value in (found.psi, found.wasserstein, found.mean, found.mean_shift))
+    assert all(math.isnan(value) for value in (found.psi, found.wasserstein, found.mean, found.mean_shift, found.std))
+    assert found.verdict() is None
