@@ -29,11 +29,13 @@ class Watched:
         name: Feature name.
         numeric: Whether its values are numbers; otherwise they are bin numbers.
         profile: Its reference; None without one.
+        related: Whether it is related to the target: a feature of the schema, neither derived nor an output.
     """
 
     name: str
     numeric: bool
     profile: FeatureProfile | None
+    related: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,15 +117,16 @@ class Aggregator:
             layout.add(catalog.FEATURE_BIN, [(*model, profile.feature, label) for label in profile.bins] if profile else [])
             for profile in categorical
         ]
-        pairs = [(row, one.profile) for row, one in enumerate(numeric) if one.profile is not None]
-        self._rows = np.array([row for row, _ in pairs], dtype=np.intp)
-        self._all = len(pairs) == len(numeric)
-        profiles = [profile for _, profile in pairs]
+        known = [(row, one) for row, one in enumerate(numeric) if one.profile is not None]
+        self._rows = np.array([row for row, _ in known], dtype=np.intp)
+        self._all = len(known) == len(numeric)
+        profiles = [one.profile for _, one in known if one.profile is not None]
         self._cells = Cells(profiles)
         self._ranks = self._cells.ranks()
-        self._moments = Moments(profiles, target)
+        self._moments = Moments(profiles, target, related=sum(one.related for _, one in known))
         self._bins = layout.add(catalog.FEATURE_BIN, [(*model, one.feature, label) for one in profiles for label in one.bins])
         self._outliers = layout.add(catalog.FEATURE_OUTLIERS, [(*model, one.feature) for one in profiles])
+        self._out_of_range = layout.add(catalog.FEATURE_OUT_OF_RANGE, [(*model, one.feature) for one in profiles])
         self._own = layout.add(
             catalog.FEATURE_MOMENT, [(*model, name, "", "z", moment) for name in self._moments.names for moment in OWN_MOMENTS]
         )
@@ -167,6 +170,7 @@ class Aggregator:
         counts = self._cells.count(places)
         out[self._bins] = self._cells.bins(counts)
         out[self._outliers] = self._cells.outliers(counts)
+        out[self._out_of_range] = self._cells.out_of_range(counts)
         z = self._moments.standardised(values, missing)
         out[self._own] = self._moments.own(z, missing).ravel()
         if self._moments.related:

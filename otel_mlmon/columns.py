@@ -11,9 +11,9 @@ import numpy.typing as npt
 
 from otel_mlmon.feature import Feature
 from otel_mlmon.frames import RawColumn, listed, split
-from otel_mlmon.values import CATEGORY_LENGTH, Reason, category, is_missing, number, plain, seconds, text
+from otel_mlmon.values import CATEGORY_LENGTH, Reason, category, is_missing, number, plain, seconds, text, vector
 
-__all__ = ["CategoryColumn", "CategoryEncoder", "NumericColumn", "RawColumn", "Reason", "category", "numeric", "split"]
+__all__ = ["CategoryColumn", "CategoryEncoder", "NumericColumn", "RawColumn", "Reason", "category", "matrix", "numeric", "split"]
 
 MEMO_ENTRIES = 4096
 """Raw values that an encoder remembers; further ones are worked out each time."""
@@ -83,7 +83,7 @@ def numeric(values: RawColumn, feature: Feature, *, at: float | npt.NDArray[np.f
     Raises:
         ValueError: If the feature is categorical or boolean.
     """
-    if not feature.numeric:
+    if not feature.numeric or feature.kind == "vector":
         raise ValueError(f"feature {feature.name!r}: kind must be numeric, text or timestamp, got {feature.kind!r}")
     invalid: dict[Reason, int] = {}
     if feature.kind == "numeric":
@@ -205,6 +205,55 @@ def _convert(
         else:
             array[index] = result
     return array, missing
+
+
+def matrix(values: RawColumn, width: int) -> tuple[_Floats, int, Mapping[Reason, int]]:
+    """Numbers of a raw column of vectors.
+
+    Args:
+        values: One vector a row.
+        width: How many numbers each must have.
+
+    Returns:
+        Shape ``(rows, width)``, NaN where missing or invalid; how many are missing; how many invalid, by reason: ``type`` (no
+        vector of numbers), ``format`` (another width), ``infinite`` (with a number that is infinite or NaN).
+    """
+    block = _block(values, width)
+    if block is not None and np.isfinite(block).all():
+        return block, 0, {}
+    missing = 0
+    invalid: dict[Reason, int] = {}
+    block = np.full((len(values), width), np.nan)
+    for row, value in enumerate(values):
+        found = vector(value)
+        if found is None:
+            missing += 1
+        elif isinstance(found, str) or len(found) != width:
+            reason: Reason = found if isinstance(found, str) else "format"
+            invalid[reason] = invalid.get(reason, 0) + 1
+        else:
+            block[row] = found
+    return block, missing, invalid
+
+
+def _block(values: RawColumn, width: int) -> _Floats | None:
+    """Vectors that are plainly alike, all at once; None if they are not."""
+    if np.ma.isMaskedArray(values):
+        return None
+    if not isinstance(values, np.ndarray) or values.ndim == 1:
+        types = _types(values if isinstance(values, list) else list(values))
+        if types == {np.ndarray}:
+            if {(value.shape, value.dtype) for value in values} != {((width,), values[0].dtype)}:
+                return None
+        elif not types or not types <= {list, tuple} or {len(value) for value in values} != {width}:
+            return None
+        try:
+            values = np.array(list(values))
+        except ValueError:  # something nested among the numbers
+            return None
+    if values.ndim != 2 or values.shape[1] != width or values.dtype.kind not in "fiub":
+        return None
+    return values.astype(np.float64)
 
 
 class CategoryEncoder:

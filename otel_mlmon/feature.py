@@ -10,8 +10,13 @@ from otel_mlmon.values import CATEGORY_LENGTH, category, is_real, number
 
 __all__ = ["Feature", "Kind"]
 
-Kind = Literal["numeric", "categorical", "boolean", "text", "timestamp"]
-"""How a feature is read: a value, a category, a truth value, a length in characters, an age in seconds."""
+Kind = Literal["numeric", "categorical", "boolean", "text", "timestamp", "vector"]
+"""How a feature is read: a value, a category, a truth value, a length in characters, an age in seconds, a distance."""
+
+MAX_WIDTH = 65_536
+TEXT_MEASURES = ("words", "non_ascii", "unknown_words", "empty")
+COMPONENTS = ("pc1", "pc2", "pc3")
+"""What is derived from a text, and from a vector: the part of a derived feature's name behind the slash."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +33,7 @@ class Feature:
         maximum: Greatest valid value, likewise.
         categories: All valid categories, as `category` writes them; empty if any is valid. Declared, never inferred.
         format: Regular expression that a categorical or text value must match as a whole.
+        width: How many numbers a vector has; of other kinds 0.
 
     Raises:
         ValueError: If the declaration contradicts itself; the message names feature, rule and value.
@@ -45,6 +51,7 @@ class Feature:
     maximum: float | None = field(default=None, kw_only=True)
     categories: tuple[str, ...] = field(default=(), kw_only=True)
     format: str | None = field(default=None, kw_only=True)
+    width: int = field(default=0, kw_only=True)
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
@@ -61,11 +68,22 @@ class Feature:
         self._check_bounds()
         self._check_categories()
         self._check_format()
+        self._check_width()
 
     @property
     def numeric(self) -> bool:
-        """Whether the values become numbers: of numeric, text (characters) and timestamp (age in seconds)."""
-        return self.kind in ("numeric", "text", "timestamp")
+        """Whether the values become numbers: of numeric, text (characters), timestamp (age in seconds) and vector (distance)."""
+        return self.kind in ("numeric", "text", "timestamp", "vector")
+
+    @property
+    def derived(self) -> tuple[str, ...]:
+        """Names of the features that a reference may derive from this one.
+
+        >>> Feature("comment", kind="text").derived
+        ('comment/words', 'comment/non_ascii', 'comment/unknown_words', 'comment/empty')
+        """
+        parts = {"text": TEXT_MEASURES, "vector": COMPONENTS}.get(self.kind, ())
+        return tuple(f"{self.name}/{part}" for part in parts)
 
     def to_json(self) -> dict[str, Any]:
         """Name, kind and what differs from the defaults; `from_json` reads it back."""
@@ -125,6 +143,14 @@ class Feature:
             re.compile(self.format)
         except (re.error, TypeError, RecursionError, OverflowError) as error:
             raise self._error(f"format must be a regular expression ({error})", self.format) from error
+
+    def _check_width(self) -> None:
+        if isinstance(self.width, bool) or not isinstance(self.width, int):
+            raise self._error("width must be a whole number", self.width)
+        if self.kind == "vector" and not 1 <= self.width <= MAX_WIDTH:
+            raise self._error(f"width of a vector must be from 1 to {MAX_WIDTH}", self.width)
+        if self.kind != "vector" and self.width:
+            raise self._error("width is for vector features", self.width)
 
 
 _DEFAULTS = {item.name: item.default for item in fields(Feature) if item.default is not MISSING}

@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["RawColumn", "dtypes", "listed", "split"]
+from otel_mlmon.values import on_host
+
+__all__ = ["RawColumn", "dtypes", "joined", "listed", "split", "taken"]
 
 RawColumn = Sequence[Any] | np.ndarray[Any, Any]
-"""Values of one feature as they came, one per row."""
+"""Values of one feature as they came, one per row; of vectors, also an array of shape ``(rows, width)``."""
 
 
 def split(data: Any, names: Sequence[str] | None = None) -> dict[str, RawColumn]:
@@ -67,6 +69,25 @@ def listed(column: RawColumn) -> Sequence[Any]:
     return values
 
 
+def joined(parts: Sequence[RawColumn]) -> RawColumn:
+    """The values of some columns one after the other: an array where all are arrays of one type, else a list."""
+    if len(parts) == 1:
+        return parts[0]
+    arrays = [part for part in parts if isinstance(part, np.ndarray)]
+    if len(arrays) == len(parts) and len({(part.dtype, part.shape[1:]) for part in arrays}) == 1:
+        return np.concatenate(arrays)
+    return [
+        value
+        for part in parts
+        for value in (part.tolist() if isinstance(part, np.ndarray) and part.dtype.kind in "fiub" and part.ndim == 1 else part)
+    ]
+
+
+def taken(column: RawColumn, rows: np.ndarray[Any, np.dtype[np.intp]]) -> RawColumn:
+    """Some rows of a column."""
+    return column[rows] if isinstance(column, np.ndarray) else [column[row] for row in rows.tolist()]
+
+
 def _named(columns: Any) -> dict[str, RawColumn]:
     """Dict of the columns; a name that comes twice raises."""
     result: dict[str, RawColumn] = {}
@@ -84,11 +105,6 @@ def _select(columns: dict[str, RawColumn], names: Sequence[str] | None) -> dict[
     if absent:
         raise ValueError(f"data: must have the columns {list(names)!r}, got none named {absent!r}")
     return {name: columns[name] for name in names}
-
-
-def on_host(tensor: Any) -> np.ndarray[Any, Any]:
-    """Anything with ``__array__`` as an array, brought from the accelerator where it lies there."""
-    return np.asarray(tensor.cpu() if hasattr(tensor, "cpu") else tensor)
 
 
 def _equally_long(columns: dict[str, RawColumn]) -> dict[str, RawColumn]:

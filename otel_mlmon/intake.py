@@ -12,9 +12,10 @@ from otel_mlmon import catalog
 from otel_mlmon.aggregate import Aggregator, Watched
 from otel_mlmon.calls import CallCounter, RequestRecord
 from otel_mlmon.catalog import PREDICTION, SCORE
+from otel_mlmon.derivation.derived import Derivation
 from otel_mlmon.extremes import Extremes
 from otel_mlmon.outputs import Outputs, Task, interpret, join
-from otel_mlmon.records import Record, capture
+from otel_mlmon.records import Record, capture, settle
 from otel_mlmon.reference import Reference
 from otel_mlmon.schema import Schema
 from otel_mlmon.settings import Settings
@@ -73,6 +74,7 @@ class Intake:
         self._violations = store.allocate(catalog.SCHEMA_VIOLATIONS, [(*model, check) for check in CHECKS])
         self._lost = store.index(catalog.ROWS_DROPPED, (*model, "error"))
         self._rows: _Rows | None = None
+        self._vectors: tuple[str, ...] = ()
 
     def watch(self, schema: Schema, reference: Reference | None) -> None:
         """Count rows of a schema from now on; create their series at 0.
@@ -92,7 +94,9 @@ class Intake:
         least = self._store.allocate(catalog.FEATURE_MIN, numeric)
         greatest = self._store.allocate(catalog.FEATURE_MAX, numeric)
         extremes = Extremes(len(numeric), self._settings.extremes_seconds)
-        self._rows = _Rows(Tabulator(schema, watched), aggregator, _merged(starts), extremes, least, greatest)
+        derivation = reference.derivation if reference is not None else Derivation.unfitted(schema)
+        self._vectors = derivation.vectors
+        self._rows = _Rows(Tabulator(schema, watched, derivation), aggregator, _merged(starts), extremes, least, greatest)
 
     def records(self, items: Sequence[Any]) -> list[Record]:
         """The records among some items of the queue, those included that are still to be read from bytes."""
@@ -149,7 +153,7 @@ class Intake:
                 return []
             if not isinstance(found, tuple):  # two rows, or a dict of two, would unpack as well
                 raise ValueError(f"reader: expected features and prediction, a tuple, got {type(found).__name__}")
-            return record_rows(*found, ended=item.ended)
+            return record_rows(*found, ended=item.ended, vectors=self._vectors)
         except Exception as error:  # noqa: BLE001 - a reader is the user's code, whatever it gives; what could not be read is counted
             self._failed("reader", error)
             return []
@@ -201,22 +205,25 @@ class Intake:
 
 
 def watched_features(schema: Schema, reference: Reference | None, task: Task | None) -> list[Watched]:
-    """What is counted: the schema's features in order, then the outputs that the reference knows or the task has."""
+    """What is counted: the schema's features in order, what the reference derives, the outputs that it knows or the task has."""
     watched = [Watched(one.name, one.numeric, reference[one.name] if reference is not None else None) for one in schema]
+    if reference is not None:
+        watched += [Watched(name, True, reference[name], related=False) for name in reference.derivation.names]
     for name in (PREDICTION, SCORE):
         profile = reference[name] if reference is not None and name in reference else None
         if profile is not None:
-            watched.append(Watched(name, profile.kind == "numeric", profile))
+            watched.append(Watched(name, profile.kind == "numeric", profile, related=False))
         elif name == SCORE and task in ("binary", "ranking"):
-            watched.append(Watched(name, True, None))
+            watched.append(Watched(name, True, None, related=False))
         elif name == PREDICTION and task is not None and task != "ranking":
-            watched.append(Watched(name, task == "regression", None))
+            watched.append(Watched(name, task == "regression", None, related=False))
     return watched
 
 
-def record_rows(features: Any, prediction: Any, *, ended: float) -> list[Record]:
+def record_rows(features: Any, prediction: Any, *, ended: float, vectors: Sequence[str] = ()) -> list[Record]:
     """Records of one successful call that was read rather than watched, split as they would be."""
     record = Record(capture(features), prediction, "ok", "", float("nan"), ended)
+    settle(record, vectors)
     return record.split() if record.rows > MAX_ITEM_ROWS else [record]
 
 

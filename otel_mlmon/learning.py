@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from otel_mlmon.feature import Feature, Kind
-from otel_mlmon.frames import listed, on_host, split
+from otel_mlmon.frames import listed, split
 from otel_mlmon.outputs import Task, interpret, join
 from otel_mlmon.records import Form, Record
 from otel_mlmon.reference import Reference
 from otel_mlmon.schema import Schema
-from otel_mlmon.values import is_missing
+from otel_mlmon.values import is_missing, on_host
 
 SCHEMA_ROWS = 100
 """Rows that a schema is inferred from where neither schema nor reference is given."""
@@ -69,7 +69,8 @@ class Learner:
             ValueError: If the rows do not tell a schema.
         """
         names = self._schema.names if self._schema is not None else _positions(self._records)
-        read = [(record, rows) for record in self._records if (rows := _rows(record, names))]
+        alone = self._schema is not None and names == self._schema.vectors[:1]
+        read = [(record, rows) for record in self._records if (rows := _rows(record, names, alone=alone))]
         read = [one for one in read if one[0].status == "ok"] or read
         schema = self._schema or _infer([row for _, rows in read for row in rows])
         if not self._reference:
@@ -116,8 +117,8 @@ def _positions(records: Sequence[Record]) -> tuple[str, ...]:
     return tuple(f"x{place}" for place in range(widths.most_common(1)[0][0])) if widths else ()
 
 
-def _rows(record: Record, names: Sequence[str]) -> list[Row]:
-    """The rows of a record; none where one of them cannot be read."""
+def _rows(record: Record, names: Sequence[str], *, alone: bool) -> list[Row]:
+    """The rows of a record; none where one of them cannot be read. ``alone``: one by position is the only feature, a vector."""
     if record.form == Form.MAPPING:
         return [record.features]
     if record.form == Form.MAPPINGS:
@@ -130,6 +131,8 @@ def _rows(record: Record, names: Sequence[str]) -> list[Row]:
         return [dict(zip(raw, values, strict=True)) for values in zip(*map(listed, raw.values()), strict=True)]
     if record.form in (Form.VECTOR, Form.MATRIX):
         vectors = _vectors(record)
+        if alone:
+            return [{names[0]: vector} for vector in vectors]
         return [dict(zip(names, row, strict=True)) for row in vectors] if {len(names)} == set(map(len, vectors)) else []
     return []
 

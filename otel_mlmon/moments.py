@@ -21,18 +21,19 @@ class Moments:
     their sums are counters; both are linear in what they stand for, so that correlations come out the same.
 
     Args:
-        profiles: Of the numeric features in the order of the values; outputs, under their reserved names, come last.
+        profiles: Of the numeric features in the order of the values.
         target: Feature that the others are related to; empty for none.
+        related: How many of the features, the first, are related to it.
 
     Attributes:
         names: All features.
-        related: Features that are related to the target: all but outputs.
+        related: Features that are related to the target.
     """
 
-    def __init__(self, profiles: Sequence[FeatureProfile], target: str) -> None:
+    def __init__(self, profiles: Sequence[FeatureProfile], target: str, *, related: int) -> None:
         self.names = [profile.feature for profile in profiles]
         self._target = self.names.index(target) if target in self.names else -1
-        self.related = [name for name in self.names if not name.startswith("@")] if self._target >= 0 else []
+        self.related = self.names[:related] if self._target >= 0 else []
         self._mean = np.nan_to_num([profile.mean for profile in profiles])[:, None]
         self._scale = np.array([1.0 / profile.scale for profile in profiles])[:, None]
 

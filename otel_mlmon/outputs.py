@@ -7,9 +7,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from otel_mlmon.frames import on_host
 from otel_mlmon.records import OUTPUT_KEYS
-from otel_mlmon.values import number
+from otel_mlmon.values import number, on_host
 
 Task = Literal["binary", "multiclass", "regression", "ranking"]
 TASKS: tuple[Task, ...] = get_args(Task)

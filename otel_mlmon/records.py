@@ -1,7 +1,7 @@
 """What crosses the queue: a copy of a call's rows, taken cheaply on the caller's thread."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
 from enum import Enum
 from numbers import Number
@@ -77,6 +77,27 @@ class Record:
             part.first = start == 0
             parts.append(part)
         return parts
+
+
+def settle(record: Record, vectors: Iterable[str]) -> None:
+    """Make a dict of columns one row, where a vector feature has numbers in place of vectors.
+
+    Args:
+        record: Any record, not split yet.
+        vectors: Names of the vector features.
+    """
+    if record.form != Form.COLUMNS or not isinstance(record.features, dict):
+        return
+    if any(name in record.features and _of_numbers(record.features[name]) for name in vectors):
+        record.form, record.rows = Form.MAPPING, 1
+
+
+def _of_numbers(column: Any) -> bool:
+    """Whether a copied column of a dict is one vector rather than a column of them."""
+    if isinstance(column, list) or getattr(column, "dtype", None) == np.dtype(object):
+        first = next((value for value in column if value is not None), None)
+        return first is not None and _is_value(first)
+    return len(getattr(column, "shape", ())) == 1 and not hasattr(column, "to_numpy")
 
 
 MISFIT = object()
@@ -178,7 +199,8 @@ def _capture_columns(columns: Mapping[Any, Any]) -> Captured:
 
 
 def _is_column(value: Any) -> bool:
-    return isinstance(value, (list, tuple)) or len(getattr(value, "shape", ())) == 1
+    """Whether it may be a column: of values, or of vectors."""
+    return isinstance(value, (list, tuple)) or len(getattr(value, "shape", ())) in (1, 2)
 
 
 def _length(column: Any) -> int:

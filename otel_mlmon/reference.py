@@ -11,7 +11,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from otel_mlmon.catalog import RESERVED_FEATURES
+from otel_mlmon.catalog import OUTPUTS
+from otel_mlmon.derivation.derived import Derivation
 from otel_mlmon.document import Document
 from otel_mlmon.outputs import TASKS, Task
 from otel_mlmon.profiling.batches import Batch, Source
@@ -22,7 +23,7 @@ from otel_mlmon.schema import Schema
 __all__ = ["Batch", "Correlation", "FeatureProfile", "Metadata", "Reference"]
 
 FORMAT = "otel_mlmon.reference/1"
-_KEYS = ("format", "created", "digest", "task", "rows", "metadata", "schema", "profiles")
+_KEYS = ("format", "created", "digest", "task", "rows", "metadata", "schema", "derivation", "profiles")
 _METADATA_TEXTS = ("code_revision", "dataset", "feature_version", "environment")
 _METADATA_KEYS = (*_METADATA_TEXTS, "trained_at", "metrics", "validation")
 
@@ -116,9 +117,12 @@ class Reference:
         schema: The features, in the order of the rows.
         task: What the model does: ``binary``, ``multiclass``, ``regression``, ``ranking`` or None.
         rows: Rows of training data.
-        profiles: One per feature, in schema order, then ``@prediction``, ``@score``, ``@label`` as far as known.
+        profiles: One per feature, in schema order; then those of derived features (``comment/words``, ``embedding/pc1``,
+            ``@reconstruction_error``); then ``@prediction``, ``@score``, ``@label`` as far as known.
         created: Unix time.
         metadata: What is known about the training.
+        derivation: What further features are derived, and how: fitted on a random half of the rows. What is derived, and the
+            distance of a vector, is profiled on the other half.
         digest: 16 hexadecimal characters of SHA-256 over the content but its creation time.
 
     Raises:
@@ -135,6 +139,7 @@ class Reference:
     profiles: tuple[FeatureProfile, ...]
     created: float
     metadata: Metadata = field(default_factory=Metadata)
+    derivation: Derivation = field(default_factory=Derivation)
     digest: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -142,22 +147,22 @@ class Reference:
             raise ValueError(f"reference: task must be one of {TASKS} or None, got {self.task!r}")
         if not math.isfinite(self.created):
             raise ValueError(f"reference: created must be a Unix time, got {self.created!r}")
-        names, expected = [profile.feature for profile in self.profiles], list(self.schema.names)
-        outputs = [name for name in RESERVED_FEATURES if name in names]
+        names, expected = [profile.feature for profile in self.profiles], [*self.schema.names, *self.derivation.names]
+        outputs = [name for name in OUTPUTS if name in names]
         if names != expected + outputs:
-            raise ValueError(
-                f"reference: profiles must be the schema's {expected} and outputs in the order {RESERVED_FEATURES}, got {names}"
-            )
+            raise ValueError(f"reference: profiles must be those of {expected} and outputs in the order {OUTPUTS}, got {names}")
+        halved = {*self.derivation.names, *self.derivation.vectors}
         for item in self.profiles:
-            if item.rows != self.rows:
+            if item.rows > self.rows if item.feature in halved else item.rows != self.rows:
                 raise ValueError(f"feature {item.feature!r}: must have the reference's {self.rows} rows, got {item.rows}")
         for feature, item in zip(self.schema, self.profiles, strict=False):
             if (item.kind == "numeric") != feature.numeric:
                 raise ValueError(f"feature {feature.name!r}: kind {feature.kind!r} of the schema is not binned as {item.kind!r}")
+        self.derivation.check(self.schema)
         object.__setattr__(self, "digest", _digest(self._content()))
 
     def __getitem__(self, feature: str) -> FeatureProfile:
-        """The profile of a feature, or of ``@prediction``, ``@score``, ``@label``.
+        """The profile of a feature, a derived one, or of ``@prediction``, ``@score``, ``@label``.
 
         Raises:
             KeyError: If the reference has none of that name.
@@ -192,6 +197,7 @@ class Reference:
         bins: int = 10,
         categories: int = 32,
         metadata: Metadata | None = None,
+        multivariate: bool = True,
         seed: int = 0,
     ) -> "Reference":
         """Profile training data.
@@ -199,6 +205,9 @@ class Reference:
         The data is read twice: the first pass finds the bins, the second counts, exactly. Data in memory gives exact quantiles. Of
         data in batches, 200,000 random rows give the quantiles that edges and fences come from, which is wrong by at most 0.3 % of
         the rows in 95 of 100 samples; mean, deviation, range and all counts stay exact, and the memory bounded.
+
+        Where features are derived, the first pass also keeps at most 20,000 random rows of one half to fit on, and the data is
+        read once more, to find the bins of what is derived.
 
         Args:
             data: pandas or polars frame, mapping of columns, structured array, 2-D array, or list of rows. Or batches of such: a
@@ -216,7 +225,11 @@ class Reference:
             bins: At most so many for a numeric feature, from 2 to 99.
             categories: At most so many for a categorical feature, ``__other__`` and ``__unseen__`` aside.
             metadata: What is known about the training.
-            seed: Of the row sample and of the simulated noise floors: the same data and seed give the same digest.
+            multivariate: Whether to derive further features: of texts words, words never seen, characters that are not ASCII and
+                blanks; of vectors the first principal components; of three or more inputs the reconstruction error. (A vector
+                itself is always profiled by its distance from the mean vector.)
+            seed: Of the row sample, of the simulated noise floors and of the half that is fitted on: the same data and seed give
+                the same digest.
 
         Raises:
             ValueError: If the data has no rows, cannot be read twice, or its parts do not fit together.
@@ -229,8 +242,8 @@ class Reference:
             raise ValueError(f"reference: task must be one of {TASKS} or None, got {task!r}")
         outputs = {"predictions": predictions, "scores": scores, "labels": labels, "timestamps": timestamps}
         source = Source(data, outputs, names=names, schema=schema, task=task)
-        rows, profiles = profile(source, bins=bins, categories=categories, seed=seed)
-        return cls(source.schema, task, rows, profiles, time.time(), metadata or Metadata())
+        rows, derivation, profiles = profile(source, bins=bins, categories=categories, multivariate=multivariate, seed=seed)
+        return cls(source.schema, task, rows, profiles, time.time(), metadata or Metadata(), derivation)
 
     def to_json(self) -> dict[str, Any]:
         """As JSON's types."""
@@ -255,6 +268,7 @@ class Reference:
             profiles=tuple(FeatureProfile.from_json(item) for item in document.items("profiles")),
             created=document.number("created"),
             metadata=Metadata.from_json(document.raw("metadata")),
+            derivation=Derivation.from_json(document.raw("derivation")),
         )
         if reference.digest != document.text("digest"):
             raise ValueError(
@@ -296,6 +310,7 @@ class Reference:
             "rows": self.rows,
             "metadata": self.metadata.to_json(),
             "schema": self.schema.to_json(),
+            "derivation": self.derivation.to_json(),
             "profiles": [profile.to_json() for profile in self.profiles],
         }
 

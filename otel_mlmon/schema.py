@@ -20,10 +20,10 @@ class Schema:
     """What a model takes: its features, in the order of an array row.
 
     Args:
-        features: At least none, with distinct names, none of which starts with ``@``.
+        features: At least none, with distinct names, none of which starts with ``@`` or is that of a derived feature.
 
     Raises:
-        ValueError: If a name comes twice or is reserved.
+        ValueError: If a name comes twice, is reserved, or is one that a reference derives from another feature.
 
     >>> schema = Schema((Feature("distance"), Feature("carrier", kind="categorical")))
     >>> schema.names, schema["carrier"].kind
@@ -43,11 +43,19 @@ class Schema:
             if feature.name in seen:
                 raise ValueError(f"feature {feature.name!r}: names must be distinct, got {list(self.names)!r}")
             seen.add(feature.name)
+        derived = seen.intersection(name for feature in self.features for name in feature.derived)
+        if derived:
+            raise ValueError(f"feature {min(derived)!r}: the name is that of a derived feature, got {list(self.names)!r}")
 
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the features, in order."""
         return tuple(feature.name for feature in self.features)
+
+    @property
+    def vectors(self) -> tuple[str, ...]:
+        """Names of the vector features."""
+        return tuple(feature.name for feature in self.features if feature.kind == "vector")
 
     def __len__(self) -> int:
         return len(self.features)
@@ -79,7 +87,7 @@ class Schema:
         """Schema of the object that a JSON Schema describes; see `schema_sources.read_json_schema` for what it takes over.
 
         Raises:
-            ValueError: If a property is an array, an object or anything else that is no single value.
+            ValueError: If a property is an object, an array but of so many numbers, or anything else that is no single value.
         """
         return cls(schema_sources.read_json_schema(document))
 

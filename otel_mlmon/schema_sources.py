@@ -2,6 +2,7 @@
 
 import math
 import statistics
+from collections import Counter
 from collections.abc import Mapping
 from datetime import date
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 
 from otel_mlmon.feature import Feature, Kind
 from otel_mlmon.frames import RawColumn, dtypes, listed, split
-from otel_mlmon.values import category, is_missing, is_real, plain
+from otel_mlmon.values import category, is_missing, is_real, plain, vector
 
 __all__ = ["infer", "read_json_schema"]
 
@@ -25,8 +26,9 @@ _JSON_KINDS: Mapping[str, Kind] = {"number": "numeric", "integer": "numeric", "s
 def infer(data: Any, kinds: Mapping[str, Kind]) -> tuple[Feature, ...]:
     """Features of the columns of ``data``, in their order.
 
-    Truth values are boolean, numbers numeric, times and dates timestamps, pandas' and polars' category types categorical.
-    Strings are categorical, or text if they are long (median over 20 characters) and nearly all distinct (over 90 %).
+    Truth values are boolean, numbers numeric, times and dates timestamps, pandas' and polars' category types categorical, equally
+    long lists or arrays of at least two numbers vectors. Strings are categorical, or text if they are long (median over 20
+    characters) and nearly all distinct (over 90 %).
     A feature is nullable if the data had missing values, and always required. Ranges, categories and formats are for people
     to declare: what the data happened to hold is the reference's business.
 
@@ -54,6 +56,9 @@ def _infer(name: str, values: RawColumn, dtype: str, kind: Kind | None) -> Featu
         dtype = dtype or str(values.dtype)
         guess: Kind | None = _ARRAY_KINDS[values.dtype.kind]
         empty = missing == len(values)
+    elif isinstance(values, np.ndarray) and values.ndim == 2:
+        missing, empty, guess = 0, False, "vector" if values.dtype.kind in "fiu" and values.shape[1] else None
+        dtype = dtype or str(values.dtype)
     else:
         present = [value for value in map(plain, listed(values)) if not is_missing(value)]
         missing = len(values) - len(present)
@@ -68,7 +73,16 @@ def _infer(name: str, values: RawColumn, dtype: str, kind: Kind | None) -> Featu
         kind = "categorical"
     if kind is None and guess is None:
         raise ValueError(f"feature {name!r}: values must be of one kind, got {dtype}; declare it in kinds")
-    return Feature(name, kind=kind or guess or "numeric", dtype=dtype, nullable=missing > 0)
+    kind = kind or guess or "numeric"
+    return Feature(name, kind=kind, dtype=dtype, nullable=missing > 0, width=_width(values) if kind == "vector" else 0)
+
+
+def _width(values: RawColumn) -> int:
+    """How many numbers most of some vectors have; 0 if there are none."""
+    if isinstance(values, np.ndarray) and values.ndim == 2:
+        return int(values.shape[1])
+    widths = Counter(len(found) for value in values if isinstance(found := vector(value), np.ndarray))
+    return widths.most_common(1)[0][0] if widths else 0
 
 
 def _kind(present: list[Any]) -> Kind | None:
@@ -80,6 +94,11 @@ def _kind(present: list[Any]) -> Kind | None:
         return "numeric"
     if all(issubclass(t, (date, np.datetime64)) for t in types):
         return "timestamp"
+    if all(issubclass(t, (list, tuple)) or (hasattr(t, "__array__") and not issubclass(t, np.generic)) for t in types):
+        read = list(map(vector, present))
+        widths = {len(one) for one in read if isinstance(one, np.ndarray)}
+        nested = any(isinstance(one, str) and one == "type" for one in read)
+        return "vector" if not nested and len(widths) == 1 and min(widths) > 1 else None
     if not all(issubclass(t, (str, bytes)) for t in types):
         return None
     long = types <= {str, np.str_} and statistics.median(map(len, present)) > TEXT_LENGTH
@@ -89,7 +108,8 @@ def _kind(present: list[Any]) -> Kind | None:
 def read_json_schema(document: Mapping[str, Any]) -> tuple[Feature, ...]:
     """Features of the properties of a JSON Schema object, in their order.
 
-    Taken over: ``type`` (``integer`` is enforced), null in it or beside it, ``required``, ``minimum``, ``maximum``, ``enum`` and
+    Taken over: ``type`` (``integer`` is enforced), null in it or beside it, ``required``, ``minimum``, ``maximum``, arrays of
+    numbers with ``minItems`` equal to ``maxItems`` (vector), ``enum`` and
     ``const`` (any make the feature categorical), ``pattern``, ``minLength``, ``maxLength``, ``format`` date and date-time
     (timestamp), local ``$ref``, ``anyOf``, ``oneOf`` and ``allOf`` where one type remains. A string is categorical. An
     exclusive bound becomes the next integer, or the next float64, which is the same set of values. Other keywords are not
@@ -162,6 +182,9 @@ def _property(name: str, schema: Any, document: Mapping[str, Any], required: boo
         categories = tuple(dict.fromkeys(str(category(value)) for value in present))
         return Feature(name, kind="categorical", categories=categories, required=required, nullable=nullable)
     declared = schema.get("type")
+    if declared == "array":
+        width = _items(name, schema, document)
+        return Feature(name, kind="vector", dtype="array", required=required, nullable=nullable, width=width)
     if not isinstance(declared, str) or declared not in _JSON_KINDS:
         raise ValueError(f"feature {name!r}: type must be one of {sorted(_JSON_KINDS)} or null, got {declared!r:.80}")
     kind = _JSON_KINDS[declared]
@@ -171,6 +194,17 @@ def _property(name: str, schema: Any, document: Mapping[str, Any], required: boo
         pattern = _format(name, schema) if kind == "categorical" else None
     low, high = _bounds(name, schema, declared) if kind == "numeric" else (None, None)
     return Feature(name, kind=kind, dtype=declared, required=required, nullable=nullable, minimum=low, maximum=high, format=pattern)
+
+
+def _items(name: str, schema: Mapping[str, Any], document: Mapping[str, Any]) -> int:
+    """How many numbers an array has."""
+    width, inner = schema.get("minItems"), schema.get("items")
+    item = _single(name, inner, document)[0].get("type") if isinstance(inner, Mapping) else None
+    if item not in ("number", "integer") or not isinstance(width, int) or width != schema.get("maxItems") or width < 1:
+        raise ValueError(
+            f"feature {name!r}: an array must have numbers, minItems of them and as many as maxItems, got {dict(schema)!r:.200}"
+        )
+    return width
 
 
 def _single(name: str, schema: Any, document: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:

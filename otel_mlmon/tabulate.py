@@ -13,11 +13,13 @@ from otel_mlmon import columns
 from otel_mlmon.aggregate import REASONS, Table, Watched
 from otel_mlmon.catalog import PREDICTION, SCORE
 from otel_mlmon.columns import CategoryEncoder
+from otel_mlmon.derivation.derived import Derivation
 from otel_mlmon.feature import Feature
-from otel_mlmon.frames import on_host
+from otel_mlmon.frames import joined
 from otel_mlmon.outputs import Outputs
 from otel_mlmon.records import Form, Record
 from otel_mlmon.schema import Schema
+from otel_mlmon.values import is_missing, on_host, plain
 
 Check = Literal["missing_column", "extra_column", "width", "null", "unreadable"]
 CHECKS: tuple[Check, ...] = ("missing_column", "extra_column", "width", "null", "unreadable")
@@ -42,10 +44,11 @@ class Tabulator:
 
     Args:
         schema: The features, in the order of positional rows.
-        watched: What is counted: the schema's features in order, then outputs.
+        watched: What is counted: the schema's features in order, what is derived from them, outputs.
+        derivation: How it is derived; of the vectors of the schema too.
     """
 
-    def __init__(self, schema: Schema, watched: Sequence[Watched]) -> None:
+    def __init__(self, schema: Schema, watched: Sequence[Watched], derivation: Derivation) -> None:
         self._schema = schema
         self._names = tuple(schema.names)
         self._known = frozenset(self._names)
@@ -59,6 +62,10 @@ class Tabulator:
         # True alone is "true", beside 2.0 it would become 1.0: where values are spelled, arrays of several types stay apart.
         self._spelled = any(feature.kind != "numeric" for feature in inputs)
         self._strict = [feature for feature in inputs if not feature.nullable]
+        self._derivation = derivation
+        self._vectors = frozenset(derivation.vectors)
+        self._derives = bool(derivation.names or derivation.vectors)
+        self._alone = self._names == schema.vectors[:1]
 
     @np.errstate(over="ignore", invalid="ignore")  # values near the end of the floats, and beyond, are data, too
     def __call__(self, layout: Layout, records: Sequence[Record], outputs: Outputs | None) -> tuple[Table, Counter[Check]]:
@@ -77,7 +84,9 @@ class Tabulator:
         raw: Mapping[str, RawColumn] = {}
         absent: dict[str, npt.NDArray[np.bool_]] = {}
         kept: npt.NDArray[np.bool_] | None = None
-        if layout == "position":
+        if layout == "position" and self._alone:
+            raw = {self._names[0]: _vectors(records)}
+        elif layout == "position":
             raw, kept = self._positions(records, violations)
         elif layout == "name":
             raw, absent = self._mappings(records, violations)
@@ -92,7 +101,11 @@ class Tabulator:
                 seen = np.repeat([record.ended for record in records], [record.rows for record in records])
                 at = seen if kept is None else seen[kept]
             for name, column in raw.items():
-                self._type(builder, name, column, at, kept)
+                if name not in self._vectors:
+                    self._type(builder, name, column, at, kept)
+            if self._derives:
+                for name, derived in self._derivation(raw, builder.numeric(kept), builder.coded(), sampled=True):
+                    builder.numbers(name, derived.values, derived.missing, derived.invalid, kept)
             self._nulls(builder, raw, absent, violations)
         if outputs is not None:
             self._outputs(builder, outputs)
@@ -201,7 +214,7 @@ class Tabulator:
                 lacks[name].append(np.full(record.rows, name not in split))
         absent = {name: mask for name, masks in lacks.items() if (mask := np.concatenate(masks)).any()}
         self._lacking(absent, sum(record.rows for record in records), violations)
-        return {name: _joined(some) for name, some in parts.items()}, absent
+        return {name: joined(some) for name, some in parts.items()}, absent
 
     def _lacking(self, absent: Mapping[str, npt.NDArray[np.bool_]], rows: int, violations: Counter[Check]) -> None:
         lacking = np.zeros(rows, dtype=bool)
@@ -279,6 +292,15 @@ class _Builder:
         self._codes[self._code[name]] = codes
         self._count(name, missing, invalid)
 
+    def numeric(self, kept: npt.NDArray[np.bool_] | None) -> dict[str, npt.NDArray[np.float64]]:
+        """The numbers so far, of the rows that were not left out."""
+        columns = self._numeric if kept is None else self._numeric[:, kept]
+        return {name: columns[row] for name, row in self._row.items()}
+
+    def coded(self) -> dict[str, npt.NDArray[np.intp]]:
+        """The bin numbers so far."""
+        return {name: self._codes[row] for name, row in self._code.items()}
+
     def missing(self, name: str) -> float:
         return float(self._missing[self._place[name]])
 
@@ -329,24 +351,22 @@ def _stacked(rows: list[Any], *, spelled: bool) -> list[npt.NDArray[Any]]:
     return [matrix]
 
 
-def _joined(parts: list[RawColumn]) -> RawColumn:
-    if len(parts) == 1:
-        return parts[0]
-    if (
-        all(isinstance(part, np.ndarray) for part in parts)
-        and len({part.dtype for part in parts if isinstance(part, np.ndarray)}) == 1
-    ):
-        return np.concatenate(parts)
-    return [
-        value for part in parts for value in (part.tolist() if isinstance(part, np.ndarray) and part.dtype.kind in _PLAIN else part)
-    ]
+def _vectors(records: Sequence[Record]) -> RawColumn:
+    """One vector a row, where positions are numbers of a vector."""
+    parts: list[RawColumn] = []
+    for record in records:
+        payload = _host(record.features)
+        parts.append([payload] if record.form == Form.VECTOR else payload if isinstance(payload, np.ndarray) else list(payload))
+    return joined(parts)
 
 
 def _null(column: RawColumn) -> npt.NDArray[np.bool_] | None:
     """Which values are null; None if none can be."""
     if isinstance(column, np.ndarray):
+        if column.ndim > 1:
+            return None
         if column.dtype.kind == "f":
             return np.isnan(column)
         if column.dtype.kind in "iub":
             return None
-    return np.array([columns.category(value) is None for value in column], dtype=bool)
+    return np.array([is_missing(plain(value)) for value in column], dtype=bool)

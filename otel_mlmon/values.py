@@ -1,15 +1,20 @@
-"""One raw value: is it missing, which number, instant or category is it."""
+"""One raw value: is it missing, which number, instant, category or vector is it."""
 
 import numbers
 import re
+from collections.abc import Mapping
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
-__all__ = ["CATEGORY_LENGTH", "Reason", "category", "is_missing", "is_real", "number", "plain", "seconds", "text"]
+__all__ = [
+    *("CATEGORY_LENGTH", "Reason", "category", "is_missing", "is_real", "number"),
+    *("on_host", "plain", "seconds", "text", "vector"),
+]
 
 Reason = Literal["type", "infinite", "range", "category", "format"]
 """Why a value is invalid: the label ``reason`` of the catalogue's FEATURE_INVALID."""
@@ -101,6 +106,42 @@ def seconds(value: Any) -> float | Reason | None:
             value = value.replace(tzinfo=timezone.utc)
         return float((value - _EPOCH) / timedelta(seconds=1))
     return "type" if isinstance(value, (bool, np.bool_)) else number(value)
+
+
+def on_host(tensor: Any) -> npt.NDArray[Any]:
+    """Anything with ``__array__`` as an array, brought from the accelerator where it lies there."""
+    if hasattr(tensor, "detach"):
+        tensor = tensor.detach()
+    return np.asarray(tensor.cpu() if hasattr(tensor, "cpu") else tensor)
+
+
+def vector(value: Any) -> npt.NDArray[np.float64] | Reason | None:
+    """The numbers of a list, tuple, one-dimensional array or tensor.
+
+    Returns:
+        Shape ``(width,)``; None if missing; ``"infinite"`` if one of the numbers is infinite or NaN, ``"type"`` for all else.
+
+    >>> vector([3, 4]), vector(None), vector([1.0, float("nan")]), vector("34")
+    (array([3., 4.]), None, 'infinite', 'type')
+    """
+    value = plain(value)
+    if is_missing(value):
+        return None
+    if isinstance(value, Mapping) or not (isinstance(value, (list, tuple)) or hasattr(value, "__array__")):
+        return "type"
+    try:
+        array = np.where(np.ma.getmaskarray(value), np.array(None), value.data) if np.ma.isMaskedArray(value) else on_host(value)
+    except (TypeError, ValueError):  # lists of several lengths, or a type that NumPy does not know
+        return "type"
+    if array.ndim != 1 or array.dtype.kind not in "fiubO":
+        return "type"
+    if array.dtype.kind == "O":
+        read = [number(item) for item in array.tolist()]
+        if "type" in read:
+            return "type"
+        array = np.array([np.inf if item == "infinite" else item for item in read], dtype=np.float64)
+    result = array.astype(np.float64)
+    return result if np.isfinite(result).all() else "infinite"
 
 
 def _parse(value: str) -> float | Reason:

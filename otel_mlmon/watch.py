@@ -12,7 +12,7 @@ from typing import Any
 
 import wrapt
 
-from otel_mlmon.records import NOTHING, Captured, Record, capture, capture_prediction
+from otel_mlmon.records import NOTHING, Captured, Record, capture, capture_prediction, settle
 from otel_mlmon.worker import MAX_ITEM_ROWS, Worker
 
 _EMPTY = inspect.Parameter.empty
@@ -61,14 +61,20 @@ class Sink:
     Args:
         worker: The queue.
         failed: Called with the place of an error that was caught, and the error.
+
+    Attributes:
+        vectors: Names of the vector features, as far as the schema is known.
     """
 
     def __init__(self, worker: Worker, failed: Callable[[str, BaseException], None]) -> None:
         self.worker, self.failed = worker, failed
+        self.vectors: tuple[str, ...] = ()
         self.begun, self.ended = Tally(), Tally()
 
     def put(self, record: Record) -> None:
         """Queue a record, in parts where it is large."""
+        if self.vectors:
+            settle(record, self.vectors)
         if record.rows <= MAX_ITEM_ROWS:
             self.worker.submit(record, record.rows or 1)
             return
@@ -185,6 +191,8 @@ class Observation(Record):
             else:
                 self._extract(plan, self._call)
                 self._call = None  # the arguments are the caller's: they do not wait in our queue
+            if plan.sink.vectors:
+                settle(self, plan.sink.vectors)
             if self.rows <= MAX_ITEM_ROWS:
                 plan.submit(self, self.rows or 1)
             else:

@@ -2,16 +2,19 @@
 
 import functools
 import math
+import re
 from collections import Counter
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import pandas as pd
 
 from otel_mlmon import catalog
 from otel_mlmon.catalog import OTHER, PREDICTION, SCORE, UNSEEN
+from otel_mlmon.derivation.reconstruction import Input
 from otel_mlmon.feature import Feature
 from otel_mlmon.profiling.profile import FeatureProfile
 from otel_mlmon.reference import Reference
@@ -44,7 +47,7 @@ def reference() -> Reference:
         "c": rng.choice(["a", "b", "c", "3"], size, p=[0.4, 0.3, 0.2, 0.1]),
         "free": [f"f{value}" for value in np.minimum(rng.geometric(0.3, size), 12)],
         "flag": rng.random(size) < 0.3,
-        "note": ["é" * int(length) for length in rng.integers(0, 30, size)],
+        "note": [" ".join(rng.choice(["late", "Late", "é", "über", "again", ""], length)) for length in rng.integers(0, 6, size)],
     }
     score = 1 / (1 + np.exp(-x + rng.normal(size=size)))
     return Reference.build(data, schema=SCHEMA, task="binary", predictions=score, categories=5)
@@ -124,13 +127,51 @@ def expected(rows: Sequence[Row], scores: Sequence[float | None] | None = None) 
             found |= numeric(name, profile, np.array(valid, dtype=np.float64))
             target = cells.get(SCORE, [("missing", None)] * len(rows))
             both = [(f, y) for (one, f), (two, y) in zip(cells[name], target, strict=True) if one == two == "valid"]
+            found[catalog.FEATURE_OUT_OF_RANGE.name, name] = (
+                sum(not profile.minimum <= value <= profile.maximum for value in valid),
+            )
             if name != SCORE:
                 found |= pairs(name, profile, np.array(both, dtype=np.float64).reshape(-1, 2))
         else:
             found |= {(catalog.FEATURE_BIN.name, name, label): (n,) for label, n in categories(profile, valid).items()}
+    for name, values in derived(rows, cells).items():
+        found |= numeric(name, reference()[name], np.array(values))
+        found[catalog.FEATURE_OUT_OF_RANGE.name, name] = (
+            sum(not reference()[name].minimum <= value <= reference()[name].maximum for value in values),
+        )
     found |= {(catalog.SCHEMA_VIOLATIONS.name, check): (count,) for check, count in violations(rows).items()}
     found[(catalog.PREDICTIONS.name,)] = (len(rows),)
     return {key: tuple(map(float, values)) for key, values in found.items() if any(values)}
+
+
+def derived(rows: Sequence[Row], cells: dict[str, list[tuple[str, Any]]]) -> dict[str, list[float]]:
+    """What is derived of some rows, one by one."""
+    (words,), fitted = reference().derivation.vocabularies, reference().derivation.reconstruction
+    assert fitted is not None
+    found: dict[str, list[float]] = {name: [] for name in reference().derivation.names}
+    for place, row in enumerate(rows):
+        if cells["note"][place][0] == "valid":
+            text, split = row["note"], [crc32(word.encode()) for word in re.split(r"\W+", row["note"].casefold()) if word]
+            found["note/words"].append(len(split))
+            found["note/empty"].append(not text.strip())
+            found["note/non_ascii"] += [sum(ord(letter) > 127 for letter in text) / len(text)] if text else []
+            found["note/unknown_words"] += [sum(word not in words.words for word in split) / len(split)] if split else []
+        point = [encoded(item, *cells[item.feature][place]) for item in fitted.inputs]
+        gap = np.array(point) - fitted.centre
+        left = gap - np.transpose(fitted.components) @ (np.array(fitted.components) @ gap)
+        found["@reconstruction_error"].append(round(float(np.linalg.norm(left)), 9))
+    return found
+
+
+def encoded(item: Input, state: str, value: Any) -> float:
+    """A standardised, clipped input; 0 where there is none."""
+    if state != "valid":
+        return 0.0
+    if item.encoding:
+        bins = reference()[item.feature]
+        (label,) = categories(bins, [value])
+        value = item.encoding[bins.bins.index(label)]
+    return max(-8.0, min(8.0, (float(value) - item.mean) / item.std))
 
 
 def categories(profile: FeatureProfile, valid: Sequence[str]) -> Counter[str]:
@@ -159,7 +200,7 @@ def numeric(name: str, profile: FeatureProfile, values: np.ndarray[Any, Any]) ->
 
 def shifted(profile: FeatureProfile, values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     with np.errstate(over="ignore"):
-        return np.asarray(np.clip((values - profile.mean) / profile.std, -8, 8) + 8)
+        return np.asarray(np.clip((values - profile.mean) / profile.scale, -8, 8) + 8)
 
 
 def midranks(profile: FeatureProfile, values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

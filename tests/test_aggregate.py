@@ -39,7 +39,7 @@ PROFILES = (
     profile("far", (1e200,), mean=1e200, std=1e190, fences=(0.0, 1e201)),
     profile("@score", (0.25, 0.5, 0.75), mean=0.5, std=0.3, histogram=(0.5,)),
 )
-WATCHED = [Watched("bare", True, None), *(Watched(one.feature, True, one) for one in PROFILES)]
+WATCHED = [Watched("bare", True, None), *(Watched(one.feature, True, one, related=one.feature != "@score") for one in PROFILES)]
 NAMES = [one.name for one in WATCHED]
 
 
@@ -127,6 +127,24 @@ def test_outliers_are_beyond_the_fences_and_not_on_them() -> None:
     numeric = np.full((len(WATCHED), 5), np.nan)
     numeric[NAMES.index("x")] = [-1.0, 1.0, np.nextafter(1, 2), -5.0, np.nan]
     assert counted(numeric)[catalog.FEATURE_OUTLIERS.name, "x"] == 2
+
+
+@pytest.mark.parametrize("one", [one for one in PROFILES if one.samples], ids=lambda one: one.feature)
+def test_out_of_range_is_beyond_the_reference_and_not_at_its_ends(one: FeatureProfile) -> None:
+    ends = [one.minimum, one.maximum]
+    outside = [np.nextafter(one.minimum, -np.inf), np.nextafter(one.maximum, np.inf), -1e300, 1e300]
+    values = [*ends, one.mean, *outside, np.nan]
+    numeric = np.full((len(WATCHED), len(values)), np.nan)
+    numeric[NAMES.index(one.feature)] = values
+    assert counted(numeric)[catalog.FEATURE_OUT_OF_RANGE.name, one.feature] == 4
+
+
+def test_a_feature_that_training_had_no_values_of_has_no_range() -> None:
+    empty = FeatureProfile("x", "numeric", ("00 (-inf, inf)",), (), (0,))
+    aggregator = Aggregator(MODEL, [Watched("x", True, empty)])
+    out = aggregator(Table(2, np.array([[1.0, -1e300]]), [], np.zeros(1), np.zeros((1, len(REASONS)))))
+    (block,) = (block for block in aggregator.blocks if block.family is catalog.FEATURE_OUT_OF_RANGE)
+    assert out[block.start : block.stop].tolist() == [0]
 
 
 def test_without_target_there_are_no_pairs() -> None:

@@ -217,7 +217,7 @@ def test_a_reader_that_raises_is_counted_and_costs_nobody_else() -> None:
 
 # ---------------------------------------------------------------- the reference's own data
 def test_training_data_through_a_monitor_gives_exactly_the_counts_of_the_reference() -> None:
-    """Two implementations of binning, one result."""
+    """Two implementations of binning, one result. (What is derived is counted on half of the rows: see test_derivation.)"""
     rng = np.random.default_rng(5)
     size = 5000
     data = pd.DataFrame(
@@ -234,6 +234,8 @@ def test_training_data_through_a_monitor_gives_exactly_the_counts_of_the_referen
     built = Reference.build(data, predictions=prediction, task="binary")
     counts = counted([(data[start : start + 700], prediction[start : start + 700]) for start in range(0, size, 700)], built)
     for profile in built.profiles:
+        if profile.feature in built.derivation.names:
+            continue
         found = series(counts, catalog.FEATURE_BIN, profile.feature)
         assert found == {name: n for name, n in zip(profile.bins, profile.counts, strict=True) if n}, profile.feature
         assert one(counts, catalog.FEATURE_MISSING, profile.feature) == profile.missing

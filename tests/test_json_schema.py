@@ -169,7 +169,10 @@ def test_enumerations_become_categories(schema: dict[str, Any], categories: tupl
 @pytest.mark.parametrize(
     ("schema", "message"),
     [
-        ({"type": "array", "items": {"type": "number"}}, "type must be one of .*got 'array'"),
+        ({"type": "array", "items": {"type": "number"}}, "an array must have numbers, minItems of them and as many as maxItems"),
+        ({"type": "array", "items": {"type": "string"}, "minItems": 2, "maxItems": 2}, "an array must have numbers"),
+        ({"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 3}, "an array must have numbers"),
+        ({"type": "array", "minItems": 2, "maxItems": 2}, "an array must have numbers"),
         ({"type": "object", "properties": {}}, "type must be one of .*got 'object'"),
         ({"$ref": "#/$defs/inner"}, "type must be one of .*got 'object'"),
         ({}, "type must be one of .*got None"),
@@ -195,6 +198,21 @@ def test_a_property_that_is_no_single_value_is_refused(schema: Any, message: str
     definitions = {"inner": {"type": "object"}, "loop": {"$ref": "#/$defs/loop"}}
     with pytest.raises(ValueError, match=f"feature 'x': .*{message}"):
         Schema.from_json_schema({"properties": {"ok": {"type": "number"}, "x": schema}, "$defs": definitions})
+
+
+@pytest.mark.parametrize("item", [{"type": "number"}, {"type": "integer"}, {"$ref": "#/$defs/number"}], ids=str)
+def test_an_array_of_so_many_numbers_is_a_vector(item: Any) -> None:
+    array = {"type": "array", "items": item, "minItems": 3, "maxItems": 3}
+    document = {"properties": {"x": {"anyOf": [array, {"type": "null"}]}}, "$defs": {"number": {"type": "number"}}}
+    (feature,) = Schema.from_json_schema(document)
+    assert feature == Feature("x", kind="vector", width=3, dtype="array", required=False, nullable=True)
+
+
+def test_a_pydantic_list_of_so_many_numbers_is_a_vector() -> None:
+    class Document(BaseModel):
+        embedding: list[float] = Field(min_length=4, max_length=4)
+
+    assert Schema.from_pydantic(Document)["embedding"].width == 4
 
 
 @pytest.mark.parametrize(

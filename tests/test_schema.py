@@ -49,6 +49,11 @@ from otel_mlmon.schema import Feature, Kind, Schema
         ({"format": "a", "kind": "timestamp"}, "feature 'x': format is for categorical and text features, got 'a'"),
         ({"format": "(", "kind": "text"}, r"feature 'x': format must be a regular expression .*, got '\('"),
         ({"format": 5, "kind": "categorical"}, "feature 'x': format must be a regular expression .*, got 5"),
+        ({"kind": "vector"}, "feature 'x': width of a vector must be from 1 to 65536, got 0"),
+        ({"kind": "vector", "width": 65_537}, "feature 'x': width of a vector must be from 1 to 65536, got 65537"),
+        ({"kind": "vector", "width": True}, "feature 'x': width must be a whole number, got True"),
+        ({"width": 3}, "feature 'x': width is for vector features, got 3"),
+        ({"kind": "vector", "width": 3, "minimum": 0}, "feature 'x': minimum is for numeric and timestamp features, got 0"),
     ],
 )
 def test_a_contradictory_feature_is_refused(declared: dict[str, Any], message: str) -> None:
@@ -116,7 +121,7 @@ BOUNDS = st.none() | st.floats(allow_nan=False, allow_infinity=False)
 @st.composite
 def features(draw: st.DrawFn) -> Feature:
     """Any valid feature."""
-    kind: Kind = draw(st.sampled_from(["numeric", "categorical", "boolean", "text", "timestamp"]))
+    kind: Kind = draw(st.sampled_from(["numeric", "categorical", "boolean", "text", "timestamp", "vector"]))
     low, high = draw(BOUNDS), draw(BOUNDS)
     if low is not None and high is not None:
         low, high = min(low, high), max(low, high)
@@ -132,6 +137,7 @@ def features(draw: st.DrawFn) -> Feature:
         maximum=high if bounded else None,
         categories=tuple(draw(texts)) if kind == "categorical" else (),
         format=draw(st.none() | st.just("[a-z]+")) if kind in ("categorical", "text") else None,
+        width=draw(st.integers(1, 65_536)) if kind == "vector" else 0,
     )
 
 
@@ -228,6 +234,28 @@ def test_kind_and_nulls_are_inferred_and_nothing_else(values: Any, kind: Kind, n
 
 
 @pytest.mark.parametrize(
+    ("values", "nullable"),
+    [
+        ([[1.0, 2.0], (3, 4), np.zeros(2)], False),
+        ([None, [1.0, 2.0], [np.inf, 0.0]], True),
+        (np.zeros((3, 2), dtype="f4"), False),
+        (pd.Series([np.zeros(2), None, [1, 2]]), True),
+        (pl.Series([[1.0, 2.0], None]), True),
+        (pl.Series([[1.0, 2.0]], dtype=pl.Array(pl.Float32, 2)), False),
+    ],
+)
+def test_equally_long_lists_of_numbers_are_vectors(values: Any, nullable: bool) -> None:
+    (feature,) = Schema.infer({"x": values})
+    assert replace(feature, dtype="") == Feature("x", kind="vector", width=2, nullable=nullable)
+
+
+def test_a_vector_that_is_declared_has_the_width_of_most() -> None:
+    assert Schema.infer({"x": [[1], [2], [3, 4], None, "x"]}, kinds={"x": "vector"})["x"].width == 1
+    with pytest.raises(ValueError, match="width of a vector must be from 1"):
+        Schema.infer({"x": ["a", "b"]}, kinds={"x": "vector"})
+
+
+@pytest.mark.parametrize(
     ("lengths", "distinct", "kind"),
     [
         ([21] * 20, 20, "text"),
@@ -262,6 +290,10 @@ def test_what_was_inferred_accepts_the_data() -> None:
         ([], "feature 'x': must have values"),
         ([1, "a"], "feature 'x': values must be of one kind, got int/str; declare it"),
         ([[1], [2]], "feature 'x': values must be of one kind, got list"),
+        ([[1, 2], [3]], "feature 'x': values must be of one kind, got list"),
+        ([["a", "b"], ["c", "d"]], "feature 'x': values must be of one kind, got list"),
+        ([[1, 2], "a"], "feature 'x': values must be of one kind, got list/str"),
+        (np.array([["a", "b"]]), "feature 'x': values must be of one kind, got <U1"),
         (np.array([1j]), "feature 'x': values must be of one kind, got complex"),
         (np.array([1], "m8[s]"), "feature 'x': values must be of one kind, got timedelta64"),
     ],

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from otel_mlmon.aggregate import REASONS, Table, Watched
+from otel_mlmon.derivation.derived import Derivation
 from otel_mlmon.feature import Feature
 from otel_mlmon.intake import watched_features
 from otel_mlmon.outputs import Outputs
@@ -33,7 +34,7 @@ def tabulated(
     """The table of some calls that have one layout."""
     records = [record(some, ended=at) for some, at in zip(features, ended or [NOW] * len(features), strict=True)]
     (layout,) = {LAYOUTS[one.form] for one in records if one.form is not None}
-    return Tabulator(schema, watched_features(schema, None, None))(layout, records, outputs)
+    return Tabulator(schema, watched_features(schema, None, None), Derivation.unfitted(schema))(layout, records, outputs)
 
 
 def broken(counts: Counter[Check]) -> dict[str, int]:
@@ -90,7 +91,9 @@ def test_rows_of_a_wrong_width_are_in_no_column_but_keep_their_place_beside_outp
     watched = watched_features(schema, profile, "binary")
     records = [record([1.0]), record([1.0, 2.0]), record(np.array([3.0])), record(np.zeros((1, 2)))]
     scores = np.array([0.1, 0.2, 0.3, 0.4])
-    table, counts = Tabulator(schema, watched)("position", records, Outputs(np.zeros(4, dtype=int), scores, numeric=False))
+    table, counts = Tabulator(schema, watched, Derivation())(
+        "position", records, Outputs(np.zeros(4, dtype=int), scores, numeric=False)
+    )
     assert broken(counts) == {"width": 2}
     np.testing.assert_array_equal(table.numeric, [[1, np.nan, 3, np.nan], scores])
     assert table.missing.tolist() == [0, 0, 0]
@@ -133,7 +136,7 @@ def test_a_category_is_the_same_whatever_comes_along_in_the_drain(first: Any, be
     watched = watched_features(CATEGORIES.schema, CATEGORIES, None)
 
     def codes(*features: Any) -> list[int]:
-        table, _ = Tabulator(CATEGORIES.schema, watched)("position", [record(some) for some in features], None)
+        table, _ = Tabulator(CATEGORIES.schema, watched, Derivation())("position", [record(some) for some in features], None)
         return sorted(table.codes[0].tolist())
 
     assert codes(first, beside) == sorted(codes(first) + codes(beside))
@@ -211,7 +214,7 @@ def test_no_rows_are_no_counts(kind: Any, rows: Any) -> None:
 
 def test_rows_of_no_known_shape_are_unreadable_but_their_outputs_count() -> None:
     watched = [Watched("a", True, None), Watched("@score", True, None)]
-    table, counts = Tabulator(Schema((Feature("a"),)), watched)(
+    table, counts = Tabulator(Schema((Feature("a"),)), watched, Derivation())(
         "unreadable", [record(np.zeros((3, 2, 2)))], Outputs(None, np.array([0.1, np.nan, 0.3]), numeric=False)
     )
     assert broken(counts) == {"unreadable": 3}

@@ -1,20 +1,22 @@
-"""Training data of any shape as chunks of raw columns that can be read twice."""
+"""Training data of any shape as chunks of raw columns that can be read several times."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from otel_mlmon.catalog import LABEL, PREDICTION, SCORE
+from otel_mlmon.columns import NumericColumn, numeric
 from otel_mlmon.feature import Feature
 from otel_mlmon.frames import RawColumn, split
 from otel_mlmon.outputs import Task, interpret, per_row
 from otel_mlmon.schema import Schema
-from otel_mlmon.values import seconds
+from otel_mlmon.values import on_host, seconds
 
-__all__ = ["Batch", "Chunk", "Source"]
+__all__ = ["Batch", "Chunk", "Source", "reopen", "unix_times"]
 
 CHUNK_ROWS = 65_536
 _OUTPUTS = ("predictions", "scores", "labels", "timestamps")
@@ -47,11 +49,18 @@ class Chunk:
         columns: Raw values by feature, ``@prediction``, ``@score`` and ``@label`` among them, each of ``rows`` entries.
         at: Unix time of each row, or None.
         rows: How many.
+        typed: Columns of numbers that are typed already, derived ones among them, likewise.
     """
 
     columns: Mapping[str, RawColumn]
     at: npt.NDArray[np.float64] | None
     rows: int
+    typed: Mapping[str, NumericColumn] = field(default_factory=dict)
+
+    def numbers(self, feature: Feature) -> NumericColumn:
+        """The typed column of a numeric feature."""
+        found = self.typed.get(feature.name)
+        return found or numeric(self.columns[feature.name], feature, at=math.nan if self.at is None else self.at)
 
 
 class Source:
@@ -73,7 +82,7 @@ class Source:
     ) -> None:
         self._names, self._task = names, task
         self._chunks: list[Chunk] | None = None
-        self._open = _reopen(data)
+        self._open = reopen(data)
         given = [name for name in _OUTPUTS if outputs[name] is not None]
         if self._open is not None and given:
             raise ValueError(f"data comes in batches, so {', '.join(given)} must come in each Batch")
@@ -121,6 +130,8 @@ class Source:
 
     def _split(self, data: Any, schema: Schema | None) -> dict[str, RawColumn]:
         array = hasattr(data, "__array__") and getattr(data, "ndim", 0) == 2 and not hasattr(data, "columns")
+        if array and schema is not None and schema.names == schema.vectors[:1]:
+            return {schema.names[0]: on_host(data)}
         names = self._names if self._names is not None or schema is None or not array else schema.names
         return split(data, names)
 
@@ -139,9 +150,9 @@ class Source:
             columns[SCORE] = per_row(_array(batch.scores, "scores"), rows)
         if batch.labels is not None:
             columns[LABEL] = per_row(_array(batch.labels, "labels"), rows)
-        at = None if batch.timestamps is None else _unix(_array(batch.timestamps, "timestamps"))
+        at = None if batch.timestamps is None else unix_times(_array(batch.timestamps, "timestamps"))
         for name, values in (*columns.items(), *(() if at is None else (("timestamps", at),))):
-            if len(values) != rows or getattr(values, "ndim", 1) != 1:
+            if len(values) != rows or getattr(values, "ndim", 1) not in ((1, 2) if name in self.schema.vectors else (1,)):
                 raise ValueError(f"{where}: {name} must have one entry for each of {rows} rows, got shape {np.shape(values)}")
         return Chunk(columns, at, rows)
 
@@ -157,7 +168,7 @@ class Source:
         return Feature(name, kind="numeric" if value else "categorical")
 
 
-def _reopen(data: Any) -> Callable[[], Iterable[Any]] | None:
+def reopen(data: Any) -> Callable[[], Iterable[Any]] | None:
     """How to go through the batches once more; None if the data is not in batches."""
     if hasattr(data, "__array__") or hasattr(data, "columns") or isinstance(data, Mapping):
         return None
@@ -186,7 +197,7 @@ def _array(values: Any, name: str) -> Any:
     return split({name: values})[name] if hasattr(values, "to_numpy") and getattr(values, "ndim", 1) == 1 else values
 
 
-def _unix(values: Any) -> npt.NDArray[np.float64]:
+def unix_times(values: Any) -> npt.NDArray[np.float64]:
     """Unix times of epoch seconds, datetimes or ISO 8601 strings.
 
     Raises:

@@ -17,9 +17,9 @@ MAX_NUMERIC_BINS = 99
 _NAN_IF_EMPTY = ("mean", "std", "minimum", "maximum", "median")
 _KEYS = (
     *("feature", "kind", "bins", "edges", "counts", "weights", "rows", "missing", "invalid", "outliers", *_NAN_IF_EMPTY),
-    *("fences", "histogram", "correlations", "noise", "thresholds", "others"),
+    *("fences", "histogram", "correlations", "noise", "thresholds", "others", "singletons"),
 )
-_CORRELATION_KEYS = ("target", "space", "r", "samples")
+_CORRELATION_KEYS = ("target", "space", "r", "samples", "thresholds")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +31,14 @@ class Correlation:
         space: ``z``: Pearson on standardised values, clipped at 8 deviations as serving does. ``u``: Spearman over bins.
         r: From -1 to 1.
         samples: Rows in which both are valid.
+        thresholds: Window (``1d``) -> shift, in Fisher's z, that normal operation reaches; empty without timestamps.
     """
 
     target: str
     space: Space
     r: float
     samples: int
+    thresholds: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.space not in ("z", "u") or not abs(self.r) <= 1 or self.samples < 2:
@@ -44,6 +46,8 @@ class Correlation:
                 f"correlation with {self.target!r}: space is 'z' or 'u', |r| <= 1, samples >= 2, "
                 f"got {self.space!r}, {self.r!r}, {self.samples!r}"
             )
+        if not all(math.isfinite(level) and level > 0 for level in self.thresholds.values()):
+            raise ValueError(f"correlation with {self.target!r}: thresholds must be finite and > 0, got {self.thresholds!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,7 @@ class FeatureProfile:
         noise: Statistic -> noise floor at one row against one, at 1 % over all features; absent where it says nothing.
         thresholds: Statistic -> window (``1d``) -> level that normal operation reaches; empty without timestamps.
         others: Known categories beyond the most frequent, if few enough to list; they belong to ``__other__``.
+        singletons: Categories that one value alone is in; 0 if there were too many to list.
 
     Raises:
         ValueError: If the parts contradict each other.
@@ -99,6 +104,7 @@ class FeatureProfile:
     noise: Mapping[str, float] = field(default_factory=dict)
     thresholds: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     others: tuple[str, ...] = ()
+    singletons: int = 0
 
     @property
     def samples(self) -> int:
@@ -132,6 +138,15 @@ class FeatureProfile:
         """
         return self.bins.index(OTHER) if OTHER in self.bins and not self.others else len(self.bins) - 1
 
+    @property
+    def unseen_ratio(self) -> float:
+        """Share of values that will be in ``__unseen__`` without any drift; NaN without values.
+
+        Source:
+            Good & Turing: Good (1953), doi:10.1093/biomet/40.3-4.237, equation 9: singletons over values.
+        """
+        return self.singletons / self.samples if self.samples else math.nan
+
     def __post_init__(self) -> None:
         rule = next((text for text, holds in self._rules() if not holds), None)
         if rule is not None:
@@ -164,6 +179,10 @@ class FeatureProfile:
             yield f"others belong to a bin {OTHER!r}, got bins {self.bins!r}", not self.others or OTHER in self.bins
             both = sorted(set(self.others) & set(self.bins))
             yield f"others must be distinct and no bins, got {both!r}", not both and len(set(self.others)) == len(self.others)
+            yield (
+                f"singletons must be from 0 to the values, {valid}, got {self.singletons!r}",
+                0 <= self.singletons <= valid,
+            )
             extra = (self.edges, self.weights, self.histogram, self.correlations)
             yield f"a categorical feature has no edges, weights, histogram or correlations, got {extra!r}", not any(extra)
             yield (
@@ -177,6 +196,7 @@ class FeatureProfile:
         expected = interval_labels(self.edges)
         yield f"bins must be labelled by their edges, {expected!r}, got {self.bins!r}", self.bins == expected
         yield f"a numeric feature has no others, got {self.others!r}", not self.others
+        yield f"a numeric feature has no singletons, got {self.singletons!r}", not self.singletons
         yield f"histogram must be finite and strictly increasing, got {self.histogram!r}", _increasing(self.histogram)
         if not valid:
             yield f"no values, so no mean, std, minimum, maximum, median, got {numbers!r}", all(map(math.isnan, numbers))
@@ -198,7 +218,10 @@ class FeatureProfile:
         document |= {key: None if math.isnan(document[key]) else document[key] for key in _NAN_IF_EMPTY}
         document |= {key: list(document[key]) for key in ("bins", "edges", "counts", "weights", "histogram", "others")}
         document["fences"] = [fence if math.isfinite(fence) else None for fence in self.fences]
-        document["correlations"] = [{key: getattr(item, key) for key in _CORRELATION_KEYS} for item in self.correlations]
+        document["correlations"] = [
+            {key: getattr(item, key) for key in _CORRELATION_KEYS} | {"thresholds": dict(item.thresholds)}
+            for item in self.correlations
+        ]
         document["noise"] = dict(self.noise)
         document["thresholds"] = {statistic: dict(levels) for statistic, levels in self.thresholds.items()}
         return document
@@ -238,6 +261,7 @@ class FeatureProfile:
                 for statistic, levels in document.mapping("thresholds").items()
             },
             others=document.texts("others"),
+            singletons=document.integer("singletons"),
         )
 
 
@@ -292,4 +316,5 @@ def _correlation(feature: str | None, content: Any) -> Correlation:
         space=space,  # type: ignore[arg-type]  # checked at construction
         r=document.number("r"),
         samples=document.integer("samples"),
+        thresholds=document.named_numbers("thresholds"),
     )

@@ -149,6 +149,11 @@ class Categories:
         """Categories, the most frequent first, equals by name."""
         return sorted(self._counts, key=lambda name: (-self._counts[name], name))
 
+    @property
+    def singletons(self) -> int:
+        """Categories that occur once, if none was forgotten."""
+        return sum(count == 1 for count in self._counts.values())
+
     def _forget(self) -> None:
         floor = self._counts.most_common()[self._tracked][1]
         self._counts = Counter({name: count - floor for name, count in self._counts.items() if count > floor})

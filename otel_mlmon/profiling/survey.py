@@ -1,4 +1,4 @@
-"""The first pass over training data: where the bins of each feature are, before anything is counted."""
+"""A pass over training data: where the bins of each feature are, before anything is counted."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from otel_mlmon.catalog import OTHER, UNSEEN
-from otel_mlmon.columns import numeric
 from otel_mlmon.feature import Feature
 from otel_mlmon.profiling.batches import Chunk
-from otel_mlmon.profiling.binning import edges, histogram_bounds, point_edges
+from otel_mlmon.profiling.binning import bin_numbers, edges, histogram_bounds, point_edges
+from otel_mlmon.profiling.profile import midranks
 from otel_mlmon.profiling.sketches import Categories, Moments, Sample
 
 __all__ = ["CategoryPlan", "NumericPlan", "Plan", "survey"]
@@ -30,6 +30,7 @@ class NumericPlan:
 
     Attributes:
         edges, fences, histogram, mean, std, minimum, maximum, median: As in ``FeatureProfile``.
+        ranks: Distribution function in the middle of each bin, of the rows sampled.
     """
 
     edges: tuple[float, ...]
@@ -40,6 +41,7 @@ class NumericPlan:
     median: float = math.nan
     fences: tuple[float, float] = (-math.inf, math.inf)
     histogram: tuple[float, ...] = ()
+    ranks: tuple[float, ...] = (0.5,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +49,12 @@ class CategoryPlan:
     """Bins of a categorical feature.
 
     Attributes:
-        bins, others: As in ``FeatureProfile``.
+        bins, others, singletons: As in ``FeatureProfile``.
     """
 
     bins: tuple[str, ...]
     others: tuple[str, ...] = ()
+    singletons: int = 0
 
 
 Plan = NumericPlan | CategoryPlan
@@ -82,8 +85,7 @@ def survey(
     sampled, rows = Sample(sample, seed), 0
     for chunk in chunks:
         rows += chunk.rows
-        at = math.nan if chunk.at is None else chunk.at
-        columns = [numeric(chunk.columns[feature.name], feature, at=at).values for feature in numbers]
+        columns = [chunk.numbers(feature).values for feature in numbers]
         for feature, values in zip(numbers, columns, strict=True):
             moments[feature.name].add(values[~np.isnan(values)])
         sampled.add(columns, chunk.rows)
@@ -108,10 +110,17 @@ def _numeric(name: str, moments: Moments, sample: Floats, bins: int) -> NumericP
     if not (math.isfinite(mean) and math.isfinite(std)):
         raise ValueError(f"feature {name!r}: values must have a finite standard deviation, got values from {low!r} to {high!r}")
     if len(values) == 0 or values.min() == values.max():
-        return NumericPlan(_around(float(values[0]) if len(values) else mean, low, high), mean, std, low, high, float(mean))
+        bounds = _around(float(values[0]) if len(values) else mean, low, high)
+        return NumericPlan(bounds, mean, std, low, high, float(mean), ranks=_ranks(values, bounds))
     first, median, third = (float(quantile) for quantile in np.quantile(values, (0.25, 0.5, 0.75)))
     reach = _FENCE * (third - first)
-    return NumericPlan(edges(values, bins), mean, std, low, high, median, (first - reach, third + reach), histogram_bounds(values))
+    bounds = edges(values, bins)
+    fences = (first - reach, third + reach)
+    return NumericPlan(bounds, mean, std, low, high, median, fences, histogram_bounds(values), _ranks(values, bounds))
+
+
+def _ranks(values: Floats, bounds: Sequence[float]) -> tuple[float, ...]:
+    return midranks(np.bincount(bin_numbers(values, bounds), minlength=len(bounds) + 1).tolist())
 
 
 def _around(value: float, low: float, high: float) -> tuple[float, ...]:
@@ -125,7 +134,8 @@ def _around(value: float, low: float, high: float) -> tuple[float, ...]:
 def _categorical(counts: Categories, most: int) -> CategoryPlan:
     ranked = counts.ranked()
     if counts.complete and len(ranked) <= most:
-        return CategoryPlan((*ranked, UNSEEN))
+        return CategoryPlan((*ranked, UNSEEN), singletons=counts.singletons)
     others = ranked[most:]
-    listed = counts.complete and len(others) <= LISTED_OTHERS
-    return CategoryPlan((*ranked[:most], OTHER, UNSEEN), tuple(sorted(others)) if listed else ())
+    if not counts.complete or len(others) > LISTED_OTHERS:
+        return CategoryPlan((*ranked[:most], OTHER, UNSEEN))
+    return CategoryPlan((*ranked[:most], OTHER, UNSEEN), tuple(sorted(others)), counts.singletons)

@@ -1,0 +1,1 @@
+"""Features derived from others: of texts, of vectors, and of all inputs together."""
