@@ -9,8 +9,9 @@ from otel_mlmon import catalog
 from otel_mlmon.catalog import MetricFamily
 from otel_mlmon.profiling.profile import FeatureProfile
 from otel_mlmon.reference import Reference
-from otel_mlmon.settings import Threshold
+from otel_mlmon.settings import History, Threshold
 from otel_mlmon.store import SeriesStore
+from otel_mlmon.thresholds import HISTORIES
 
 Rows = Iterable[tuple[tuple[str, ...], float]]
 
@@ -38,9 +39,13 @@ def expose_info(store: SeriesStore, model: tuple[str, str], task: str | None, li
         _put(store, catalog.REFERENCE_CREATED_TIME, [(model, reference.created)])
 
 
-def expose_thresholds(store: SeriesStore, model: tuple[str, str], thresholds: Sequence[Threshold]) -> None:
-    """Write the thresholds set in code."""
+def expose_thresholds(
+    store: SeriesStore, model: tuple[str, str], thresholds: Sequence[Threshold], learn_normal: History | None
+) -> None:
+    """Write the thresholds set in code, and how much history the rules shall learn from."""
     _put(store, catalog.THRESHOLD, [((*model, one.statistic, one.severity, one.feature), one.value) for one in thresholds])
+    if learn_normal is not None:
+        _put(store, catalog.NORMAL_HISTORY, [(model, HISTORIES[learn_normal])])
 
 
 def expose_reference(store: SeriesStore, model: tuple[str, str], reference: Reference) -> None:
@@ -66,6 +71,8 @@ def expose_reference(store: SeriesStore, model: tuple[str, str], reference: Refe
         _put(
             store, catalog.REFERENCE_CORRELATION_SAMPLES, [((*feature, c.target, c.space), c.samples) for c in profile.correlations]
         )
+        shifts = [(c.target, c.space, window, level) for c in profile.correlations for window, level in c.thresholds.items()]
+        _put(store, catalog.REFERENCE_CORRELATION_THRESHOLD, [((*feature, *where), level) for *where, level in shifts])
         _put(
             store,
             catalog.REFERENCE_STATISTIC,
@@ -73,6 +80,8 @@ def expose_reference(store: SeriesStore, model: tuple[str, str], reference: Refe
         )
         if profile.rows:
             _put(store, catalog.REFERENCE_MISSING, [(feature, profile.missing / profile.rows)])
+        if profile.kind == "categorical" and profile.samples:
+            _put(store, catalog.REFERENCE_UNSEEN, [(feature, profile.unseen_ratio)])
         if profile.kind == "numeric" and profile.samples:
             _put(store, catalog.REFERENCE_OUTLIERS, [(feature, profile.outliers / profile.samples)])
 

@@ -13,14 +13,15 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from otel_mlmon import gauges
+from otel_mlmon.arguments import check_arguments
 from otel_mlmon.calls import HttpRequest, RequestRecord
 from otel_mlmon.intake import Intake, LazyRecord, Read
 from otel_mlmon.learning import Learner, new_learner
-from otel_mlmon.outputs import TASKS, Task
+from otel_mlmon.outputs import Task
 from otel_mlmon.records import NOTHING, Record, capture, capture_prediction
 from otel_mlmon.reference import Reference
 from otel_mlmon.schema import Schema
-from otel_mlmon.settings import Settings, Threshold, check_thresholds
+from otel_mlmon.settings import History, Settings, Threshold
 from otel_mlmon.snapshot import MonitorSnapshot
 from otel_mlmon.store import SeriesStore, Snapshot
 from otel_mlmon.system import SystemHealth
@@ -49,12 +50,15 @@ class Monitor:
         learn_rows: Without a reference: learn one from this many first rows of this process. Without this and without a schema,
             a schema is inferred from the first 100 rows, and there is no drift to see.
         thresholds: Alert thresholds, exported as series.
+        learn_normal: ``14d`` or ``28d``: the rules learn from so much recorded history how much drift is normal; what drifts slowly
+            is learned, too. By default the reference's timestamps tell, if it has any.
         expose_reference: Whether the reference is exported; one replica of many is enough.
         feature_histograms: Whether ``mlmon_feature_value`` is exported: for eyes, not for drift.
         settings: How the monitor works inside.
 
     Raises:
-        ValueError: If a name is empty, or task, schema, thresholds and reference contradict each other.
+        ValueError: If a name is empty, a length of history is unknown, or task, schema, thresholds and reference contradict each
+            other.
         OSError: If the reference cannot be read.
 
     >>> from otel_mlmon import Feature, Schema
@@ -81,6 +85,7 @@ class Monitor:
         schema: Schema | None = None,
         learn_rows: int | None = None,
         thresholds: Sequence[Threshold] = (),
+        learn_normal: History | None = None,
         expose_reference: bool = True,
         feature_histograms: bool = True,
         settings: Settings | None = None,
@@ -92,7 +97,15 @@ class Monitor:
             schema = reference.schema if schema is None else schema
         self.reference, self.schema = reference, schema
         self.task = task or (reference.task if reference is not None else None)
-        self._check(learn_rows, thresholds)
+        check_arguments(
+            name,
+            task=self.task,
+            reference=reference,
+            schema=schema,
+            learn_rows=learn_rows,
+            thresholds=thresholds,
+            learn_normal=learn_normal,
+        )
         self.settings = settings or Settings()
         self._model = (name, version)
         self._expose_reference = expose_reference
@@ -109,6 +122,7 @@ class Monitor:
             name=f"mlmon-{name}",
         )
         self._sink = Sink(self._worker, self._vitals.failed)
+        self._sink.vectors = self.schema.vectors if self.schema is not None else ()
         self._requests = Sink(self._worker, self._vitals.failed)
         self._learner = new_learner(name, learn_rows, schema=self.schema, task=self.task) if reference is None else None
         self._intake = Intake(
@@ -116,29 +130,12 @@ class Monitor:
         )
         self._system = SystemHealth(self._model, self._store) if self.settings.system_seconds else None
         gauges.expose_info(self._store, self._model, self.task, installed_version("otel-mlmon"), reference)
-        gauges.expose_thresholds(self._store, self._model, thresholds)
+        gauges.expose_thresholds(self._store, self._model, thresholds, learn_normal)
         if self.schema is not None and self._learner is None:
             self._watch_rows(self.schema, reference)
         self._servers: list[MetricsServer] = []
         _LOG.info("monitor %r: %d series", name, self._store.samples)
         _MONITORS.add(self)
-
-    def _check(self, learn_rows: int | None, thresholds: Sequence[Threshold]) -> None:
-        reference = self.reference
-        if not self.name:
-            raise ValueError("monitor: name must not be empty")
-        if self.task is not None and self.task not in TASKS:
-            raise ValueError(f"monitor {self.name!r}: task must be one of {TASKS}, got {self.task!r}")
-        if reference is not None:
-            if self.schema != reference.schema:
-                raise ValueError(f"monitor {self.name!r}: schema must be the reference's, leave it out, got {self.schema!r}")
-            if reference.task not in (None, self.task):
-                raise ValueError(f"monitor {self.name!r}: the reference was built for task {reference.task!r}, got {self.task!r}")
-            if learn_rows is not None:
-                raise ValueError(f"monitor {self.name!r}: learn_rows is for a monitor without a reference, got {learn_rows!r}")
-        if learn_rows is not None and learn_rows < 1:
-            raise ValueError(f"monitor {self.name!r}: learn_rows must be positive, got {learn_rows!r}")
-        check_thresholds(thresholds, self.schema.names if self.schema is not None else None)
 
     # ---------------------------------------------------------------- watching
 

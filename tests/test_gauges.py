@@ -14,7 +14,7 @@ from otel_mlmon.monitor import Monitor
 from otel_mlmon.profiling.profile import FeatureProfile
 from otel_mlmon.reference import Metadata, Reference
 from otel_mlmon.schema import Schema
-from otel_mlmon.settings import Threshold
+from otel_mlmon.settings import History, Threshold
 from otel_mlmon.store import Snapshot
 from tests.counts import QUIET
 
@@ -90,6 +90,9 @@ def test_levels_floors_correlations_and_statistics_are_the_references(profile: F
     assert values(FROM_START, catalog.REFERENCE_CORRELATION_SAMPLES, name) == {
         (c.target, c.space): c.samples for c in profile.correlations
     }
+    assert values(FROM_START, catalog.REFERENCE_CORRELATION_THRESHOLD, name) == {
+        (c.target, c.space, window): level for c in profile.correlations for window, level in c.thresholds.items()
+    }
     assert values(FROM_START, catalog.REFERENCE_STATISTIC, name) == {
         (s,): value for s, value in statistics.items() if value == value
     }
@@ -100,6 +103,7 @@ def test_the_reference_at_hand_has_all_that_is_exported() -> None:
     profile = REFERENCE["x"]
     assert {"psi", "wasserstein"} <= profile.thresholds.keys() & profile.noise.keys()
     assert {(c.target, c.space) for c in profile.correlations} == {(t, s) for t in ("@score", "@label") for s in ("z", "u")}
+    assert all({"1d"} <= c.thresholds.keys() for c in profile.correlations)
     assert profile.outliers
     assert profile.weights
 
@@ -168,6 +172,14 @@ def test_thresholds_are_exported_as_given() -> None:
         ("psi", "warning", "c"): 0.3,
         ("latency_p99", "warning", ""): 0.0,
     }
+
+
+@pytest.mark.parametrize(("length", "seconds"), [("14d", {(): 14 * 86400.0}), ("28d", {(): 28 * 86400.0}), (None, {})])
+def test_how_much_history_the_rules_shall_learn_from_is_exported(
+    length: History | None, seconds: dict[tuple[str, ...], float]
+) -> None:
+    assert values(collected(reference=REFERENCE, learn_normal=length), catalog.NORMAL_HISTORY) == seconds
+    assert values(collected(learn_normal=length, expose_reference=False), catalog.NORMAL_HISTORY) == seconds
 
 
 def test_only_gauges_that_know_nothing_yet_are_nan() -> None:

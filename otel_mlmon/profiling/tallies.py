@@ -1,4 +1,4 @@
-"""The second pass over training data: exact counts per bin, and how features go along with outputs."""
+"""The last pass over training data: exact counts per bin, and how features go along with outputs."""
 
 import math
 from collections.abc import Sequence
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from otel_mlmon.columns import CategoryColumn, CategoryEncoder, NumericColumn, numeric
+from otel_mlmon.columns import CategoryColumn, CategoryEncoder
 from otel_mlmon.feature import Feature
-from otel_mlmon.frames import RawColumn
+from otel_mlmon.profiling.batches import Chunk
 from otel_mlmon.profiling.binning import bin_numbers
 from otel_mlmon.profiling.profile import Correlation, FeatureProfile
 from otel_mlmon.profiling.survey import CategoryPlan, NumericPlan
@@ -52,9 +52,9 @@ class NumericTally:
         self._sums = np.zeros(len(plan.edges) + 1)
         self._squares = 0.0
 
-    def add(self, values: RawColumn, at: Floats | None) -> Coded:
-        """Count raw values."""
-        column: NumericColumn = numeric(values, self.feature, at=math.nan if at is None else at)
+    def add(self, chunk: Chunk) -> Coded:
+        """Count the values of some rows."""
+        column = chunk.numbers(self.feature)
         valid = ~np.isnan(column.values)
         known = column.values[valid]
         low, high = self.plan.fences
@@ -99,9 +99,13 @@ class CategoryTally:
         self.counts = np.zeros(len(plan.bins), dtype=np.int64)
         self.missing = self.invalid = 0
 
-    def add(self, values: RawColumn, at: Floats | None) -> Coded:
-        """Count raw values."""
-        column: CategoryColumn = self._encoder(values)
+    def read(self, chunk: Chunk) -> CategoryColumn:
+        """Bin numbers of some rows, not counted."""
+        return self._encoder(chunk.columns[self.feature.name])
+
+    def add(self, chunk: Chunk) -> Coded:
+        """Count the values of some rows."""
+        column = self.read(chunk)
         codes = column.codes.astype(np.int64)
         self.counts += np.bincount(codes[codes >= 0], minlength=len(self.counts))
         self.missing += column.missing
@@ -115,10 +119,13 @@ class PairTally:
     Args:
         target: Name of the target.
         bins: How many bins the feature and the target have.
+        ranks: Midrank per bin of both, as well as it is known before all rows are counted.
+        number: Of the pair among all.
     """
 
-    def __init__(self, target: str, bins: tuple[int, int]) -> None:
-        self.target = target
+    def __init__(self, target: str, bins: tuple[int, int], ranks: tuple[Sequence[float], Sequence[float]], number: int) -> None:
+        self.target, self.number = target, number
+        self._ranks = [np.asarray(of_bins) - 0.5 for of_bins in ranks]
         self._table = np.zeros(bins, dtype=np.int64)
         self._sums = np.zeros(5)  # of f, y, ff, yy, fy
 
@@ -130,6 +137,22 @@ class PairTally:
         cells = np.bincount(feature.codes[both] * self._table.shape[1] + target.codes[both], minlength=self._table.size)
         self._table += cells.reshape(self._table.shape)
         self._sums += (f.sum(), y.sum(), f @ f, y @ y, f @ y)
+
+    def products(self, feature: Coded, target: Coded) -> tuple[npt.NDArray[np.bool_], Floats]:
+        """What a correlation is found from, row by row, for ``Hours.add_pair``.
+
+        Args:
+            feature: Some rows of the feature.
+            target: The same rows of the target.
+
+        Returns:
+            Rows in which both are valid, shape ``(rows,)``; 1, f, y, ff, yy and fy of these in z and in u, shape ``(2, 6, valid)``.
+        """
+        assert feature.z is not None and target.z is not None  # noqa: S101, PT018 - categories have no correlation
+        both = (feature.codes >= 0) & (target.codes >= 0)
+        u, v = (ranks[one.codes[both]] for ranks, one in zip(self._ranks, (feature, target), strict=True))
+        spaces = ((feature.z[both], target.z[both]), (u, v))
+        return both, np.array([(np.ones(len(f)), f, y, f * f, y * y, f * y) for f, y in spaces])
 
     def correlations(self, feature_ranks: Sequence[float], target_ranks: Sequence[float]) -> list[Correlation]:
         """In z and in u; none where one of the two does not vary.
