@@ -49,6 +49,7 @@ def lines_of(monitor: Monitor) -> int:
         ({"name": ""}, "name must not be empty"),
         ({"task": "clustering"}, "task must be one of"),
         ({"learn_rows": 0}, "learn_rows must be positive"),
+        ({"learn_normal": "7d"}, r"monitor 'm': learn_normal must be one of \('14d', '28d'\) or None, got '7d'"),
         ({"schema": SCHEMA, "thresholds": [Threshold("psi", 0.2, feature="c")]}, "feature must be one of .*got 'c'"),
         ({"schema": SCHEMA, "thresholds": [Threshold("psi", 0.2), Threshold("psi", 0.3)]}, "one for each statistic"),
     ],

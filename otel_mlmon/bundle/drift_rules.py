@@ -7,16 +7,17 @@ Sources:
 """
 
 from otel_mlmon.bundle import names as n
+from otel_mlmon.bundle.history_rules import normal
 from otel_mlmon.bundle.options import RuleOptions
-from otel_mlmon.bundle.thresholds import MARGIN, MIN_COVERED, SEVERITIES
+from otel_mlmon.bundle.reference_rules import cumulative
 from otel_mlmon.bundle.yaml_text import Rule, record
+from otel_mlmon.thresholds import MARGIN, MIN_COVERED, SEVERITIES
 
-_WINDOW = f"{n.FEATURE}, window"
-_BIN = f"{n.FEATURE}, bin"
+_INPUTS = "!~@.*"
 
 
 def drift(options: RuleOptions) -> list[Rule]:
-    """From increments per bin to drift and its threshold.
+    """From increments per bin to drift against the training data and its threshold.
 
     Args:
         options: Windows, pairs, number of bins.
@@ -26,133 +27,118 @@ def drift(options: RuleOptions) -> list[Rule]:
     """
     return [
         *_windows(options),
-        *_statistics(options),
-        *_noise(options),
+        *_distances(),
+        *_noise(),
+        normal(options),
         *_levels(options),
+        *_drifted(options),
     ]
 
 
 def _windows(options: RuleOptions) -> list[Rule]:
-    spans = {window: options.span(window) for window in options.windows}
-    rules = [record(n.BIN_COUNT, f"sum_over_time({n.BIN_INCREMENT}[{span}])", window=window) for window, span in spans.items()]
-    rules.append(record(n.COUNT, f"sum by ({_WINDOW}) ({n.BIN_COUNT})"))
-    for window, span in spans.items():
-        sums = [f"sum_over_time({n.selector(n.MOMENT_INCREMENT, moment=m)}[{span}])" for m in ("f", "n")]
-        # Moments are of z + 8, so that they only grow: see Reference.
-        rules.append(
-            record(n.MEAN_SHIFT, f"{sums[0]}\n  / on ({n.FEATURE}) ({sums[1]} > 0)\n- 8", window=window),
+    rules = [record(n.BIN_COUNT, options.sums(n.BIN_INCREMENT, window), window=window) for window in options.windows]
+    rules.append(record(n.COUNT, f"sum by ({n.WINDOW}) ({n.BIN_COUNT})"))
+    for window in options.windows:
+        f, rows = (
+            options.sums(n.selector(n.MOMENT_INCREMENT, target="", space="z", moment=moment), window) for moment in ("f", "n")
         )
-    rules += _cumulative(
-        n.REFERENCE_CUMULATIVE, n.REFERENCE_COUNT, n.FEATURE, f"sum by ({n.FEATURE}) ({n.REFERENCE_COUNT})", options
-    )
-    rules += _cumulative(n.BIN_CUMULATIVE, n.BIN_COUNT, _WINDOW, n.COUNT, options)
-    return rules
+        # Moments are of z + 8, so that they only grow: see Reference.
+        rules.append(record(n.MEAN_SHIFT, f"{f}\n  / on ({n.FEATURE}) ({rows} > 0)\n- 8", window=window))
+    return rules + cumulative(n.BIN_CUMULATIVE, n.BIN_COUNT, n.WINDOW, f"({n.COUNT} > 0)", options)
 
 
-def _cumulative(name: str, counts: str, by: str, total: str, options: RuleOptions) -> list[Rule]:
-    """Share of values up to and including each bin but the last, numeric features only: each bin's rule adds to that before it."""
-    rules = []
-    for number in range(options.max_bins - 1):
-        # A category may begin like a number and a space: the sum keeps such categories from clashing, the weight leaves them out.
-        share = f"sum by ({by}) ({n.selector(counts, bin=f'=~{number:02d} .*')})\n  / on ({by}) ({total} > 0)"
-        before = f"\n  + on ({by}) {n.selector(name, bin=f'{number - 1:02d}')}" if number else ""
-        numeric = f"\n  and on ({n.FEATURE}) {n.selector(n.REFERENCE_WEIGHT, bin=f'{number:02d}')}"
-        rules.append(record(name, share + before + numeric, bin=f"{number:02d}"))
-    return rules
-
-
-def _smoothed(by: str, offset: str = "") -> str:
-    """Shares per bin of the windows, half a count added to each bin."""
-    count, total = f"{n.BIN_COUNT}{offset}", f"{n.COUNT}{offset}"
-    return f"(({count} + 0.5) / on ({by}) group_left () (({total} > 0) + on ({by}) 0.5 * count by ({by}) ({count})))"
-
-
-def _statistics(options: RuleOptions) -> list[Rule]:
-    current = _smoothed(_WINDOW)
-    reference = (
-        f"(({n.REFERENCE_COUNT} + 0.5) / on ({n.FEATURE}) group_left () "
-        f"((sum by ({n.FEATURE}) ({n.REFERENCE_COUNT}) > 0) + on ({n.FEATURE}) 0.5 * count by ({n.FEATURE}) ({n.REFERENCE_COUNT})))"
-    )
-    offset = f" offset {options.previous_offset}"
-    before = _smoothed(_WINDOW, offset)
-    on_bin, on_both = f"on ({_BIN}) group_left ()", f"on ({_BIN}, window)"
-    numeric = f"and on ({n.FEATURE}) {n.REFERENCE_WEIGHT}"
+def _distances() -> list[Rule]:
+    counts, reference = f"({n.BIN_COUNT} + 0.5)", f"({n.REFERENCE_COUNT} + 0.5)"
+    on_bin = f"on ({n.BIN}) group_left ()"
+    smoothed = f"sum by ({n.FEATURE}) {reference} and on ({n.FEATURE}) (sum by ({n.FEATURE}) ({n.REFERENCE_COUNT}) > 0)"
     return [
         record(
             n.DRIFT,
-            f"""
-sum by ({_WINDOW}) (
-    ({current} - {on_bin} {reference})
-  * on ({_BIN}, window)
-    ln({current} / {on_bin} {reference})
-)""",
+            psi(
+                f"{counts} * on ({n.BIN}, window) ln({counts} / {on_bin} {reference})",
+                f"ln{counts} * {on_bin} {reference}",
+                f"sum by ({n.FEATURE}) ({reference} * on ({n.BIN}) ln{reference})",
+                f"sum by ({n.WINDOW}) {counts} and on ({n.WINDOW}) ({n.COUNT} > 0)",
+                smoothed,
+                f"on ({n.FEATURE}) group_left ()",
+            ),
             statistic="psi",
             baseline="training",
         ),
         record(
             n.DRIFT,
-            f"""
-sum by ({_WINDOW}) (
-    ({current} - {on_both} {before})
-  * on ({_BIN}, window)
-    ln({current} / {on_both} {before})
-)""",
-            statistic="psi",
-            baseline="previous",
-        ),
-        record(
-            n.DRIFT,
-            _wasserstein(
+            wasserstein(
                 f"abs({n.BIN_CUMULATIVE} - {on_bin} {n.REFERENCE_CUMULATIVE})",
-                f"abs({n.MEAN_SHIFT} {numeric})",
+                f"abs({n.MEAN_SHIFT} and on ({n.FEATURE}) {n.REFERENCE_WEIGHT})",
             ),
             statistic="wasserstein",
             baseline="training",
-        ),
-        record(
-            n.DRIFT,
-            _wasserstein(
-                f"abs({n.BIN_CUMULATIVE} - {on_both} {n.BIN_CUMULATIVE}{offset})",
-                f"abs(({n.MEAN_SHIFT} {numeric}) - on ({_WINDOW}) {n.MEAN_SHIFT}{offset})",
-            ),
-            statistic="wasserstein",
-            baseline="previous",
         ),
     ]
 
 
-def _wasserstein(differences: str, mean_shift: str) -> str:
-    binned = f"sum by ({_WINDOW}) ({differences} * on ({_BIN}) group_left () {n.REFERENCE_WEIGHT})"
+def psi(gain: str, cross: str, own: str, rows: str, others: str, on: str) -> str:
+    """PSI of smoothed counts c with sum N against smoothed counts r with sum M, with as few products per bin as it takes.
+
+    ``sum((c/N - r/M) * ln((c/N) / (r/M)))`` is ``sum(c * ln(c/r)) / N - (sum(r * ln c) - sum(r * ln r)) / M``: the logarithms of
+    the sums cancel, since both shares add up to 1.
+
+    Args:
+        gain: ``c * ln(c / r)`` per bin and window.
+        cross: ``r * ln c``, likewise.
+        own: ``sum(r * ln r)``, per feature, or feature and window.
+        rows: N, per feature and window.
+        others: M, as ``own``.
+        on: How ``own`` and ``others`` match what is per feature and window.
+    """
     return f"""
-max by ({_WINDOW}) (
-    {n.tagged(binned, "bins")}
+clamp_min(
+    sum by ({n.WINDOW}) ({gain})
+      / on ({n.WINDOW}) ({rows})
+  - on ({n.WINDOW})
+    (sum by ({n.WINDOW}) ({cross}) - {on} {own})
+      / {on} ({others}),
+  0
+)"""
+
+
+def wasserstein(differences: str, mean_shift: str) -> str:
+    """Wasserstein distance in standard deviations: the larger of two lower bounds.
+
+    Args:
+        differences: Of the cumulative shares, per bin and window.
+        mean_shift: Of the means, per window.
+    """
+    area = f"sum by ({n.WINDOW}) ({differences} * on ({n.BIN}) group_left () {n.REFERENCE_WEIGHT})"
+    return f"""
+max by ({n.WINDOW}) (
+    {n.tagged(area, "bins")}
   or
     {n.tagged(mean_shift, "mean")}
 )"""
 
 
-def _noise(options: RuleOptions) -> list[Rule]:
+def _noise() -> list[Rule]:
     """What chance alone reaches with these numbers of rows: grows with 1/n + 1/m (psi), with its root (wasserstein)."""
-    samples = {
-        "training": f"on ({n.FEATURE}) group_left () 1 / (sum by ({n.FEATURE}) ({n.REFERENCE_COUNT}) > 0)",
-        "previous": f"on ({_WINDOW}) 1 / ({n.COUNT} offset {options.previous_offset} > 0)",
-    }
-    rules = []
-    for baseline, other in samples.items():
-        both = f"1 / ({n.COUNT} > 0) + {other}"
-        for statistic, growth in (("psi", f"({both})"), ("wasserstein", f"sqrt({both})")):
-            expression = f"{growth}\n  * on ({n.FEATURE}) group_left () {n.selector(n.REFERENCE_NOISE, statistic=statistic)}"
-            rules.append(record(n.NOISE, expression, statistic=statistic, baseline=baseline))
-    return rules
+    reference = f"(sum by ({n.FEATURE}) ({n.REFERENCE_COUNT}) > 0)"
+    both = f"1 / ({n.COUNT} > 0) + on ({n.FEATURE}) group_left () 1 / {reference}"
+    return [
+        record(
+            n.NOISE,
+            f"{growth}\n  * on ({n.FEATURE}) group_left () {n.selector(n.REFERENCE_NOISE, statistic=statistic)}",
+            statistic=statistic,
+        )
+        for statistic, growth in (("psi", f"({both})"), ("wasserstein", f"sqrt({both})"))
+    ]
 
 
 def _levels(options: RuleOptions) -> list[Rule]:
     """Which windows may alarm on which statistic, and above which level.
 
     Numeric features alarm on wasserstein, those without weights and categorical ones on psi. A window may alarm with enough rows.
-    If the reference is calibrated for both windows of some pair, the window must be one that it is calibrated for, and the model
-    must have been up in most of it. Else (too little training data in a window, or too few of them) such a rule would switch the
-    feature's alerts off.
+    If a level of normal operation is known for both windows of some pair, the window must be one that has such a level, and the
+    model must have been up in most of it. Else (too little training data in a window, or too few of them) such a rule would
+    switch the feature's alerts off.
     """
     rules = [
         record(
@@ -164,10 +150,10 @@ def _levels(options: RuleOptions) -> list[Rule]:
     enough = f"({count} >= on ({n.MODEL}) group_left () {n.selector(n.THRESHOLD, statistic='min_samples')})"
     covered = f"({n.COVERED} >= {MIN_COVERED:g})"
     for statistic, kind in (("wasserstein", "and"), ("psi", "unless")):
-        calibrated = n.selector(n.REFERENCE_LEVEL, statistic=statistic)
+        calibrated = n.selector(n.NORMAL, statistic=statistic)
         pairs = "\n        or\n          ".join(
-            f"({n.selector(n.REFERENCE_LEVEL, statistic=statistic, window=fast)}"
-            f" and on ({n.FEATURE}) {n.selector(n.REFERENCE_LEVEL, statistic=statistic, window=slow)})"
+            f"({n.selector(n.NORMAL, statistic=statistic, window=fast)}"
+            f" and on ({n.FEATURE}) {n.selector(n.NORMAL, statistic=statistic, window=slow)})"
             for fast, slow in options.pairs
         )
         rules.append(
@@ -175,7 +161,7 @@ def _levels(options: RuleOptions) -> list[Rule]:
                 n.BELIEVABLE,
                 f"""
 (
-    ({enough} and on ({_WINDOW}) {calibrated} and on ({n.MODEL}, window) {covered})
+    ({enough} and on ({n.WINDOW}) {calibrated} and on ({n.MODEL}, window) {covered})
   or
     ({enough} unless on ({n.FEATURE}) (
           {pairs}
@@ -198,13 +184,13 @@ def _level(severity: str) -> Rule:
         f"      or\n        {n.BELIEVABLE} * 0 + on ({n.MODEL}, statistic) group_left () {of_model}"
     )
     margin = "" if MARGIN[severity] == 1 else f"{MARGIN[severity]:g} * "
-    both = f"on ({_WINDOW}, statistic)"
-    normal = f"{margin}({n.REFERENCE_LEVEL} and {both} {n.BELIEVABLE})"
-    chance = f"{margin}(sum by ({_WINDOW}, statistic) ({n.selector(n.NOISE, baseline='training')}) and {both} {n.BELIEVABLE})"
+    both = f"on ({n.WINDOW}, statistic)"
+    normal = f"{margin}({n.NORMAL} and {both} {n.BELIEVABLE})"
+    chance = f"{margin}({n.NOISE} and {both} {n.BELIEVABLE})"
     return record(
         n.DRIFT_THRESHOLD,
         f"""
-max by ({_WINDOW}, statistic) (
+max by ({n.WINDOW}, statistic) (
     {n.tagged(chr(10) + "        " + user + chr(10) + "      ", "user")}
   or
     {n.tagged(normal, "normal")}
@@ -213,3 +199,37 @@ max by ({_WINDOW}, statistic) (
 )""",
         severity=severity,
     )
+
+
+def _drifted(options: RuleOptions) -> list[Rule]:
+    """How many inputs have drifted in both windows of some pair, and their share of those that may alarm."""
+    by = f"{n.FEATURE}, statistic"
+    rules = []
+    for severity in SEVERITIES:
+        limits = {
+            window: n.selector(n.DRIFT_THRESHOLD, severity=severity, window=window, feature=_INPUTS)
+            for window in options.alert_windows
+        }
+        over = {
+            window: f"({n.selector(n.DRIFT, baseline='training', window=window, feature=_INPUTS)} > on ({by}) {limit})"
+            for window, limit in limits.items()
+        }
+        drifted, able = (
+            f"\n  or on ({by})\n    ".join(f"({of[slow]} and on ({by}) {of[fast]})" for fast, slow in options.pairs)
+            for of in (over, limits)
+        )
+        count = n.selector(n.DRIFTED_COUNT, severity=severity)
+        rules += [
+            record(n.DRIFTED_COUNT, f"count by ({n.MODEL}) (\n    {drifted}\n)", severity=severity),
+            record(
+                n.DRIFTED_RATIO,
+                f"""
+(sum by ({n.MODEL}) ({count}) or on ({n.MODEL}) {n.KNOWN} * 0)
+  / on ({n.MODEL})
+count by ({n.MODEL}) (
+    {able}
+)""",
+                severity=severity,
+            ),
+        ]
+    return rules

@@ -5,10 +5,16 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from otel_mlmon.bundle.thresholds import SHIPPED
+from otel_mlmon.thresholds import SHIPPED
 
 _UNITS = {"d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1_000, "ms": 1}
 _DURATION = re.compile(r"(\d+d)?(\d+h)?(\d+m(?!s))?(\d+s)?(\d+ms)?")
+
+STATISTICS = (
+    *("kl", "js_divergence", "js_distance", "hellinger", "total_variation", "l_infinity"),
+    *("ks", "ks_pvalue", "chi2", "chi2_pvalue", "cramers_v"),
+)
+"""Drift statistics for eyes: no alert reads them."""
 
 RUNBOOKS = "https://github.com/otel-mlmon/otel-mlmon/blob/main/alert_rules/runbooks.md"
 DASHBOARDS = "https://grafana.example.org"
@@ -64,7 +70,7 @@ class RuleOptions:
     Args:
         windows: Lengths of time over which statistics are taken, written in their largest unit: the text is the label
             ``window``, and a calibrated level counts only for a window of the same text.
-        interval: Evaluation interval of all groups, real time: at least the scrape interval.
+        interval: Evaluation interval, real time: at least the scrape interval.
         lookback: How old a counter may be, real time: a scrape may fail for so long without loss.
         delay: How far behind now the counters are read, real time: until every replica's scrape has been stored.
         max_bins: Numeric bins covered by the Wasserstein distance. A numeric feature whose reference has more bins alarms
@@ -72,6 +78,8 @@ class RuleOptions:
         previous: How long ago the ``previous`` baseline is.
         pairs: Pairs (fast, slow) of windows; drift alarms if both windows of a pair show it. The first pair serves the alert
             on missing values too.
+        statistics: Which of ``STATISTICS`` are recorded beside PSI and the Wasserstein distance, with those that they are
+            computed from.
         thresholds: (statistic, severity) -> value, instead of the shipped ones.
         time_scale: Divides the windows, ``previous`` and the alerts' waiting times, but not interval, lookback and delay: a
             time lapse in which the series keep saying 1h, 6h, 1d. A window is rounded to whole intervals.
@@ -92,6 +100,7 @@ class RuleOptions:
     max_bins: int = 20
     previous: str = "1d"
     pairs: tuple[tuple[str, str], ...] = (("1h", "6h"), ("6h", "1d"))
+    statistics: tuple[str, ...] = STATISTICS
     thresholds: Mapping[tuple[str, str], float] = field(default_factory=dict)
     time_scale: float = 1.0
     runbook_base: str = RUNBOOKS
@@ -104,6 +113,9 @@ class RuleOptions:
             raise ValueError(f"max_bins must be from 2 to 100 (bin labels start with two digits), got {self.max_bins!r}")
         self._check_times()
         self._check_windows()
+        unknown = set(self.statistics) - set(STATISTICS)
+        if unknown:
+            raise ValueError(f"statistics must be of {STATISTICS}, got {sorted(unknown)!r}")
         for key, value in self.thresholds.items():
             if key not in SHIPPED:
                 raise ValueError(f"thresholds: (statistic, severity) must be one of {sorted(SHIPPED)}, got {key!r}")
@@ -165,9 +177,40 @@ class RuleOptions:
         return duration((self.steps(length) - 0.5) * milliseconds(self.interval))
 
     @property
-    def previous_offset(self) -> str:
-        """Real time to the previous baseline, in whole intervals."""
-        return duration(self.steps(self.previous) * milliseconds(self.interval))
+    def statistics_interval(self) -> str:
+        """Evaluation interval of what may come late: three intervals, or as many as fit into four minutes.
+
+        Queries do not see a sample of more than five minutes ago.
+        """
+        step = milliseconds(self.interval)
+        return duration(step * max(1, min(3, 240_000 // step)))
+
+    @property
+    def behind(self) -> str:
+        """How far behind now the rules of that interval read the others: half an interval.
+
+        So they never see half of an evaluation.
+        """
+        return duration(milliseconds(self.interval) / 2)
+
+    def sums(self, increments: str, window: str, *, behind: bool = False) -> str:
+        """The sum of recorded increments over a window.
+
+        Args:
+            increments: A selector.
+            window: One of ``windows``.
+            behind: As of ``behind``, for the rules of ``statistics_interval``. A range of whole intervals that ends between two
+                samples holds as many samples on Prometheus 2 as on Prometheus 3.
+        """
+        if behind:
+            return f"sum_over_time({increments}[{duration(self.steps(window) * milliseconds(self.interval))}] offset {self.behind})"
+        return f"sum_over_time({increments}[{self.span(window)}])"
+
+    def ago(self, *, behind: bool = False) -> str:
+        """Real time to the previous baseline, in whole ``statistics_interval``; from ``behind`` if asked for."""
+        step = milliseconds(self.statistics_interval)
+        whole = step * max(1, round(milliseconds(self.previous) / self.time_scale / step))
+        return duration(whole + (milliseconds(self.behind) if behind else 0))
 
     def rate_range(self, length: str) -> str:
         """Range for ``rate()`` over raw counters: at least four intervals."""

@@ -1,16 +1,21 @@
 """Recording rules of data quality and serving: shares of missing values, bad rows, dropped rows and errors; latency."""
 
+from collections.abc import Sequence
+
 from otel_mlmon import catalog
 from otel_mlmon.bundle import names as n
 from otel_mlmon.bundle.options import RuleOptions
-from otel_mlmon.bundle.thresholds import SEVERITIES
 from otel_mlmon.bundle.yaml_text import Rule, record
+from otel_mlmon.thresholds import SEVERITIES
 
 SERVING_WINDOWS = ("5m", "1h")
 """Fast and slow window of the alert on errors; the fast one is the latency's."""
 
 QUALITY_WINDOW = "1h"
 """Window of bad and dropped rows."""
+
+SHARES = ("missing_ratio", "invalid_ratio", "out_of_range_ratio", "unseen_ratio")
+"""Statistics that are shares of a feature's values and alarm."""
 
 
 def quality(options: RuleOptions) -> list[Rule]:
@@ -22,20 +27,7 @@ def quality(options: RuleOptions) -> list[Rule]:
     Returns:
         Rules in order of dependency, behind those of increments and windows.
     """
-    rules = []
-    for window in options.pairs[0]:
-        count, span = n.selector(n.COUNT, window=window), options.span(window)
-        missing, invalid = (f"sum_over_time({name}[{span}])" for name in (n.MISSING_INCREMENT, n.INVALID_INCREMENT))
-        none = f"or on ({n.FEATURE}) {count} * 0"
-        rows = f"{count}\n  + on ({n.FEATURE}) ({missing} {none})\n  + on ({n.FEATURE}) ({invalid} {none})"
-        rules.append(record(n.FEATURE_ROWS, rows, window=window))
-        ratio = f"{missing}\n  / on ({n.FEATURE}) ({n.selector(n.FEATURE_ROWS, window=window)} > 0)"
-        rules.append(record(n.MISSING_RATIO, ratio, window=window))
-    for severity in SEVERITIES:
-        where = {"statistic": "missing_ratio", "severity": severity}
-        of_feature = f"max by ({n.FEATURE}) ({n.selector(n.FEATURE_THRESHOLD, **where)})"
-        of_model = f"{n.REFERENCE_MISSING} * 0 + on ({n.MODEL}) group_left () {n.selector(n.THRESHOLD, **where)}"
-        rules.append(record(n.MISSING_THRESHOLD, f"{of_feature}\nor\n  {of_model}", severity=severity))
+    rules = [*shares(options, options.pairs[0]), *_share_thresholds()]
     span = options.span(QUALITY_WINDOW)
     rows, bad, dropped = (
         f"sum_over_time({name}[{span}])" for name in (n.PREDICTION_INCREMENT, n.VIOLATION_INCREMENT, n.DROPPED_INCREMENT)
@@ -54,6 +46,56 @@ def quality(options: RuleOptions) -> list[Rule]:
             window=QUALITY_WINDOW,
         ),
     ]
+
+
+def _share_thresholds() -> list[Rule]:
+    """What a share of a feature's values must exceed: set for the feature, else the model's."""
+    rules = []
+    for statistic in SHARES:
+        for severity in SEVERITIES:
+            where = {"statistic": statistic, "severity": severity}
+            of_feature = f"max by ({n.FEATURE}) ({n.selector(n.FEATURE_THRESHOLD, **where)})"
+            of_model = f"{n.REFERENCE_MISSING} * 0 + on ({n.MODEL}) group_left () {n.selector(n.THRESHOLD, **where)}"
+            rules.append(record(n.SHARE_THRESHOLD, f"{of_feature}\nor\n  {of_model}", **where))
+    return rules
+
+
+def shares(options: RuleOptions, windows: Sequence[str], *, behind: bool = False) -> list[Rule]:
+    """Shares of a feature's values: missing, invalid, outliers, out of range, in no category of the reference.
+
+    Args:
+        options: Lengths of the windows.
+        windows: Which of them.
+        behind: As the rules of ``statistics_interval`` read them.
+
+    Returns:
+        Rules in order of dependency, behind those of increments and windows.
+    """
+    rules, late = [], f" offset {options.behind}" if behind else ""
+    for window in windows:
+        count = n.selector(n.COUNT, window=window) + late
+        missing, invalid, outliers, outside = (
+            options.sums(increments, window, behind=behind)
+            for increments in (
+                *(n.MISSING_INCREMENT, n.INVALID_INCREMENT),
+                *(n.OUTLIERS_INCREMENT, n.OUT_OF_RANGE_INCREMENT),
+            )
+        )
+        none = f"or on ({n.FEATURE}) {count} * 0"
+        rows = f"{count}\n  + on ({n.FEATURE}) ({missing} {none})\n  + on ({n.FEATURE}) ({invalid} {none})"
+        rules.append(record(n.FEATURE_ROWS, rows, window=window))
+        all_rows, unseen = n.selector(n.FEATURE_ROWS, window=window), n.selector(n.BIN_COUNT, window=window, bin=catalog.UNSEEN)
+        rules += [
+            record(name, f"{values}\n  / on ({n.FEATURE}) ({total} > 0)", window=window)
+            for name, values, total in (
+                (n.MISSING_RATIO, missing, all_rows),
+                (n.INVALID_RATIO, invalid, all_rows),
+                (n.OUTLIERS_RATIO, outliers, count),
+                (n.OUT_OF_RANGE_RATIO, outside, count),
+                (n.UNSEEN_RATIO, unseen + late, count),
+            )
+        ]
+    return rules
 
 
 def serving(options: RuleOptions) -> list[Rule]:

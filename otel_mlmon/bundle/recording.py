@@ -9,16 +9,16 @@ from otel_mlmon.bundle import names as n
 from otel_mlmon.bundle.drift_rules import drift
 from otel_mlmon.bundle.options import RuleOptions, duration, milliseconds
 from otel_mlmon.bundle.quality_rules import quality, serving
-from otel_mlmon.bundle.thresholds import SEVERITIES, SHIPPED
 from otel_mlmon.bundle.yaml_text import Rule, record
 from otel_mlmon.catalog import MetricFamily
+from otel_mlmon.thresholds import SEVERITIES, SHIPPED
 
 MEMORY = "1h"
 """How long a model and its reference are remembered after the last replica was seen, real time."""
 
 
 def recording_rules(options: RuleOptions) -> list[Rule]:
-    """Every recording rule, in order of dependency; all belong in one group.
+    """The rules of a model that alerts rest on, in order of dependency; all belong in one group.
 
     Args:
         options: Windows, intervals, thresholds.
@@ -29,7 +29,6 @@ def recording_rules(options: RuleOptions) -> list[Rule]:
     return [
         *_replicas(options),
         *_increments(options),
-        *_references(options),
         *_thresholds(options),
         *drift(options),
         *quality(options),
@@ -53,75 +52,53 @@ def _replicas(options: RuleOptions) -> list[Rule]:
     # Whatever started earlier and was scraped would show in `before`.
     recent = (milliseconds(options.lookback) + milliseconds(options.interval) + milliseconds(options.delay)) / 1000
     return [
-        # Replicas that (re)started since the previous evaluation: all that their counters hold is new.
-        record(n.FRESH, f"({now} > time() - {recent:g})\n  unless ignoring () ({before} == {now})"),
+        record(n.STEADY, f"{now} == ignoring () {before}"),
+        # Of those that (re)started since the previous evaluation all that their counters hold is new.
+        record(n.COUNTED, f"{n.STEADY} or ignoring () ({now} > time() - {recent:g})"),
         record(n.KNOWN, f"group by ({n.MODEL}) (last_over_time({start}[{MEMORY}]))"),
     ]
 
 
-def _increment(name: str, family: MetricFamily, keep: tuple[str, ...], options: RuleOptions, **where: str) -> Rule:
-    """Exact increment of the fleet's counter over one interval: no extrapolation; a vanished replica adds nothing."""
-    selector = n.selector(family.prometheus_name, **where)
-    now, before = _now(selector, options), _before(selector, options)
+def _increment(
+    name: str, family: MetricFamily, keep: tuple[str, ...], options: RuleOptions, *, suffix: str = "", **where: str
+) -> Rule:
+    """Exact increment of the fleet's counter over one interval: no extrapolation; a vanished replica adds nothing.
+
+    Sums first, differences then: most work is per series of a replica, and a sum is cheaper than a difference.
+    """
+    selector = n.selector(family.prometheus_name + suffix, **where)
+    own = ", ".join((*n.further_labels(family), *(("le",) if suffix else ())))
     by = ", ".join((*n.MODEL_LABELS, *keep))
+    now = f"sum by ({by}) ({_now(selector, options)} and ignoring ({own}) {n.COUNTED})"
     return record(
         name,
         f"""
-sum by ({by}) (
-    ({now} and ignoring ({", ".join(n.further_labels(family))}) {n.FRESH})
-  or
-    clamp_min({now} - {before}, 0)
+clamp_min(
+  sum by ({by}) (
+      {n.tagged(now, "now")}
+    or
+      -sum by ({by}) ({_before(selector, options)} and ignoring ({own}) {n.STEADY})
+  ),
+  0
 )""",
     )
 
 
 def _increments(options: RuleOptions) -> list[Rule]:
+    pair = ("feature", "target", "space", "moment")
     return [
         _increment(n.BIN_INCREMENT, catalog.FEATURE_BIN, ("feature", "bin"), options),
-        _increment(
-            n.MOMENT_INCREMENT, catalog.FEATURE_MOMENT, ("feature", "moment"), options, target="", space="z", moment="=~n|f"
-        ),
+        _increment(n.MOMENT_INCREMENT, catalog.FEATURE_MOMENT, pair, options),
+        _increment(n.VALUE_INCREMENT, catalog.FEATURE_VALUE, ("feature", "le"), options, suffix="_bucket"),
         _increment(n.MISSING_INCREMENT, catalog.FEATURE_MISSING, ("feature",), options),
         _increment(n.INVALID_INCREMENT, catalog.FEATURE_INVALID, ("feature",), options),
+        _increment(n.OUTLIERS_INCREMENT, catalog.FEATURE_OUTLIERS, ("feature",), options),
+        _increment(n.OUT_OF_RANGE_INCREMENT, catalog.FEATURE_OUT_OF_RANGE, ("feature",), options),
         _increment(n.VIOLATION_INCREMENT, catalog.SCHEMA_VIOLATIONS, ("check",), options),
         _increment(n.PREDICTION_INCREMENT, catalog.PREDICTIONS, (), options),
         _increment(n.DROPPED_INCREMENT, catalog.ROWS_DROPPED, ("reason",), options),
         _increment(n.CALL_INCREMENT, catalog.CALLS, ("status",), options),
     ]
-
-
-def _copy(name: str, family: MetricFamily, expression: str, options: RuleOptions) -> Rule:
-    """What the reference says, once for the fleet; it outlives gaps while any replica of the model is remembered."""
-    back = duration(milliseconds(options.interval) / 2)
-    return record(
-        name,
-        f"""
-{expression}
-or
-  (
-    last_over_time({name}[{options.lookback}] offset {back})
-      and on ({n.MODEL}) {n.KNOWN}
-      unless on ({n.FEATURE}) {family.prometheus_name}
-  )""",
-    )
-
-
-def _references(options: RuleOptions) -> list[Rule]:
-    weight = catalog.REFERENCE_BIN_WEIGHT.prometheus_name
-    covered = "|".join(f"{index:02d}" for index in range(options.max_bins - 1))
-    weights = f"""\
-max by ({n.FEATURE}, bin) (label_replace({weight}, "bin", "$1", "bin", "([0-9][0-9]) .*"))
-  unless on ({n.FEATURE}) {n.selector(weight, bin=f"!~({covered}) .*")}"""
-    rules = [_copy(n.REFERENCE_WEIGHT, catalog.REFERENCE_BIN_WEIGHT, weights, options)]
-    for name, family in (
-        (n.REFERENCE_COUNT, catalog.REFERENCE_BIN_COUNT),
-        (n.REFERENCE_NOISE, catalog.REFERENCE_NOISE),
-        (n.REFERENCE_LEVEL, catalog.REFERENCE_THRESHOLD),
-        (n.REFERENCE_MISSING, catalog.REFERENCE_MISSING),
-    ):
-        by = ", ".join(family.prometheus_labels)
-        rules.append(_copy(name, family, f"max by ({by}) ({family.prometheus_name})", options))
-    return rules
 
 
 def _thresholds(options: RuleOptions) -> list[Rule]:

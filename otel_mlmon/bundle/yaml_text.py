@@ -27,13 +27,16 @@ def record(name: str, expression: str, **labels: str) -> Rule:
     return rule
 
 
-def rule_file(groups: Mapping[str, Sequence[Rule]], *, interval: str, header: str) -> str:
+def rule_file(
+    groups: Mapping[str, Sequence[Rule]], *, interval: str, header: str, intervals: Mapping[str, str] | None = None
+) -> str:
     """A rule file that Prometheus loads.
 
     Args:
         groups: Rules by the name of their group, both in order.
-        interval: Evaluation interval of every group.
+        interval: Evaluation interval of the groups.
         header: Comment above it, one or more lines.
+        intervals: Those of groups that have one of their own, by name.
 
     Returns:
         The text: expressions as block scalars, every other string in double quotes (JSON strings are YAML).
@@ -54,7 +57,11 @@ def rule_file(groups: Mapping[str, Sequence[Rule]], *, interval: str, header: st
     lines = [f"# {line}".rstrip() for line in header.splitlines()]
     lines.append("groups:")
     for name, rules in groups.items():
-        lines += [f"  - name: {json.dumps(name)}", f"    interval: {json.dumps(interval)}", "    rules:"]
+        lines += [
+            f"  - name: {json.dumps(name)}",
+            f"    interval: {json.dumps((intervals or {}).get(name, interval))}",
+            "    rules:",
+        ]
         for rule in rules:
             block = [line for key, value in rule.items() for line in _entry(key, value)]
             lines += [f"      - {block[0]}", *(f"        {line}" for line in block[1:])]

@@ -4,9 +4,9 @@ import math
 from collections import deque
 from dataclasses import dataclass
 
-from otel_mlmon.bundle.thresholds import SHIPPED
 from otel_mlmon.demo.replay import DAY
 from otel_mlmon.snapshot import FeatureSnapshot, MonitorSnapshot
+from otel_mlmon.thresholds import MIN_COVERED, SHIPPED
 
 WINDOW = "1d"
 
@@ -45,7 +45,7 @@ class DayWindow:
         self._snapshots: deque[tuple[float, MonitorSnapshot]] = deque()
 
     def add(self, elapsed: float, snapshot: MonitorSnapshot) -> list[Recent]:
-        """Every feature that had values so far, in the day that ends now; the first day is shorter.
+        """Every feature that had values so far, in the day that ends now; until a day has passed nothing is said about drift.
 
         Args:
             elapsed: Simulated seconds, increasing.
@@ -57,7 +57,8 @@ class DayWindow:
         earliest, first = self._snapshots[0]
         day = snapshot - first if earliest > 0 else snapshot
         known = [name for name, feature in snapshot.features.items() if feature.rows]  # a score alone leaves @prediction empty
-        return [_recent(day.features[name], self._min_samples) for name in known]
+        enough = self._min_samples if elapsed - earliest >= MIN_COVERED * DAY else math.inf
+        return [_recent(day.features[name], enough) for name in known]
 
 
 def _recent(feature: FeatureSnapshot, min_samples: float) -> Recent:

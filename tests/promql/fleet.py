@@ -65,11 +65,12 @@ class Replica:
         traffic: npt.ArrayLike,
         *,
         weights: Sequence[float] = (),
-        mean_shift: float = 0.0,
+        mean_shift: npt.ArrayLike = 0.0,
         noise: Mapping[str, float] | None = None,
         levels: Mapping[tuple[str, str], float] | None = None,
         missing: npt.ArrayLike = 0.0,
         reference_missing: float = 0.0,
+        reference_unseen: float = 0.0,
     ) -> None:
         """Add all series of a feature.
 
@@ -78,11 +79,12 @@ class Replica:
             reference: Bin -> count in the reference.
             traffic: Values a minute per bin, shape ``(bins,)`` or ``(minutes, bins)``.
             weights: Per bin but the last; numeric features.
-            mean_shift: Mean of z, standard deviations.
+            mean_shift: Mean of z, standard deviations: one number, or one for each minute.
             noise: Statistic -> floor at one row against one.
             levels: (statistic, window) -> calibrated level.
             missing: Missing values a minute.
             reference_missing: Their share in the reference.
+            reference_unseen: Share of values in new categories that the reference lets expect; categorical features.
         """
         grows = np.broadcast_to(np.asarray(traffic, dtype=float), (self._minutes, len(reference)))
         for number, (label, count) in enumerate(reference.items()):
@@ -94,13 +96,15 @@ class Replica:
         if weights:
             where = {"feature": name, "target": "", "space": "z"}
             self.counter(catalog.FEATURE_MOMENT, rows, moment="n", **where)
-            self.counter(catalog.FEATURE_MOMENT, rows * (8 + mean_shift), moment="f", **where)
+            self.counter(catalog.FEATURE_MOMENT, rows * (8 + np.asarray(mean_shift)), moment="f", **where)
         for statistic, floor in ({"psi": 15.0, "wasserstein": 1.9} if noise is None else noise).items():
             self.gauge(catalog.REFERENCE_NOISE, floor, feature=name, statistic=statistic)
         for (statistic, window), level in (levels or {}).items():
             self.gauge(catalog.REFERENCE_THRESHOLD, level, feature=name, statistic=statistic, window=window)
         self.counter(catalog.FEATURE_MISSING, missing, feature=name)
         self.gauge(catalog.REFERENCE_MISSING, reference_missing, feature=name)
+        if catalog.UNSEEN in reference:
+            self.gauge(catalog.REFERENCE_UNSEEN, reference_unseen, feature=name)
         self.counter(catalog.FEATURE_INVALID, 0.0, feature=name, reason="type")
 
     def threshold(self, statistic: str, value: npt.ArrayLike, *, severity: str = "warning", feature: str = "") -> None:
