@@ -1,5 +1,6 @@
 """CSV and Parquet files as batches, so that a large one is never loaded whole. Needs the extra `files` (pandas, pyarrow)."""
 
+from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,12 @@ class Roles:
     ignored: tuple[str, ...] = ()
     texts: tuple[str, ...] = ()
 
+    @classmethod
+    def of(cls, options: Namespace) -> "Roles":
+        """Those of a command line."""
+        columns = (options.predictions, options.scores, options.labels, options.timestamps)
+        return cls(*columns, ignored=tuple(options.ignore), texts=tuple(options.text))
+
     @property
     def named(self) -> tuple[str, ...]:
         """All columns named, those read as text apart."""
@@ -47,7 +54,7 @@ def batches(path: Path, roles: Roles) -> Callable[[], Iterator[Batch]]:
         roles: Which columns are not features.
 
     Returns:
-        What ``Reference.build`` takes.
+        What ``Reference.build`` and ``report.compare`` take.
 
     Raises:
         ValueError: If the ending is unknown or a column that was named is not there.

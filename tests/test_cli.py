@@ -13,9 +13,9 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry, generate_latest
 
-from otel_mlmon import Monitor, Reference, Schema, Settings
+from otel_mlmon import Feature, Monitor, Reference, Schema, Settings
 from otel_mlmon.bundle.options import RuleOptions
-from otel_mlmon.bundle.rules import render
+from otel_mlmon.bundle.rules import RECORDING_FILE, render
 from otel_mlmon.cli import main
 
 
@@ -114,20 +114,44 @@ def test_check_names_the_features_of_unknown_normal_operation(
         assert ("not known" in shown) is expected
 
 
+def test_check_shows_what_is_derived_behind_its_feature(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """And by how much each feature goes with the output, in ranks: of a score that grows with the number, +1."""
+    rng = np.random.default_rng(4)
+    number = rng.random(2_000)
+    data = {"comment": ["spam " * int(10 * share + 1) for share in number], "number": number}
+    schema = Schema((Feature("comment", kind="text"), Feature("number")))
+    times = 1_760_000_000 + 600.0 * np.arange(2_000)
+    Reference.build(data, schema=schema, task="ranking", scores=number**3, timestamps=times).save(tmp_path / "reference.json")
+    assert main(["check", str(tmp_path / "reference.json")]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    first = rows.index(next(row for row in rows if row[:2] == ["comment", "numeric"]))
+    assert rows[first + 1][:2] == ["comment/words", "derived"]
+    assert rows.index(next(row for row in rows if row[:2] == ["number", "numeric"])) > first + 1
+    assert next(row for row in rows if row[:2] == ["number", "@score"])[2:4] == ["+1.00", "1d"]
+
+
 def test_rules_writes_the_files_that_options_ask_for(tmp_path: Path) -> None:
     """Without options the committed files; with them, other thresholds and windows."""
     assert main(["rules", "--out", str(tmp_path / "default")]) == 0
     for name, text in render(RuleOptions()).items():
         assert (tmp_path / "default" / name).read_text(encoding="utf-8") == text
     options = ["--windows", "1h,6h", "--pairs", "1h:6h", "--psi-warning", "0.15", "--interval", "30s", "--time-scale", "2"]
+    options += ["--statistics", "ks,js_distance", "--correlation-shift-critical", "0.5"]
     assert main(["rules", "--out", str(tmp_path / "own"), *options]) == 0
     wanted = RuleOptions(
-        windows=("1h", "6h"), pairs=(("1h", "6h"),), thresholds={("psi", "warning"): 0.15}, interval="30s", time_scale=2.0
+        windows=("1h", "6h"),
+        pairs=(("1h", "6h"),),
+        thresholds={("psi", "warning"): 0.15, ("correlation_shift", "critical"): 0.5},
+        interval="30s",
+        time_scale=2.0,
+        statistics=("ks", "js_distance"),
     )
     for name, text in render(wanted).items():
         written = (tmp_path / "own" / name).read_text(encoding="utf-8")
         assert written == text
         assert yaml.safe_load(written)["groups"]
+    assert main(["rules", "--out", str(tmp_path / "few"), "--statistics", ""]) == 0
+    assert (tmp_path / "few" / RECORDING_FILE).read_text(encoding="utf-8") == render(RuleOptions(statistics=()))[RECORDING_FILE]
 
 
 @pytest.mark.parametrize(
@@ -139,6 +163,7 @@ def test_rules_writes_the_files_that_options_ask_for(tmp_path: Path) -> None:
         (["reference", "build", "training.csv", "--labels", "absent"], "no column 'absent'"),
         (["rules", "--windows", "1h,1h", "--pairs", "1h:6h"], "windows must be distinct"),
         (["rules", "--psi-warning", "-1"], "psi/warning"),
+        (["rules", "--statistics", "ks,magic"], "got ['magic']"),
     ],
 )
 def test_a_mistake_is_named_on_standard_error(

@@ -47,7 +47,9 @@ def test_the_core_needs_no_extra(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize(("command", "extra"), [("reference build data.csv", "files"), ("demo", "demo")])
+@pytest.mark.parametrize(
+    ("command", "extra"), [("reference build data.csv", "files"), ("drift reference.json data.csv", "files"), ("demo", "demo")]
+)
 def test_a_command_names_the_extra_that_it_lacks(command: str, extra: str, tmp_path: Path) -> None:
     head = CORE.partition("import urllib")[0]
     done = run(f"{head}from otel_mlmon.cli import main\nsys.exit(main({command.split()!r}))", tmp_path)
