@@ -6,7 +6,7 @@ READY := $(VENV)/ready
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench generated servers clean
+.PHONY: help demo test lint bench eval generated servers clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -15,7 +15,7 @@ demo: $(READY) servers ## Two minutes of real flights: winter is calm, summer al
 	@$(BIN)/otel-mlmon demo
 
 test: lint servers ## Formatting, lint, types and every test, under 10 minutes
-	$(BIN)/python -m pytest --numprocesses 2 $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 lint: $(READY) ## Formatting, lint and types only
 	$(BIN)/ruff format --check .
@@ -25,6 +25,9 @@ lint: $(READY) ## Formatting, lint and types only
 
 bench: $(READY) ## Time and memory per row, peers beside it
 	$(BIN)/python -m tests.bench $(ARGS)
+
+eval: $(READY) ## False alarms and detection delay, peers beside it (ARGS=--write: the table in README.md)
+	$(BIN)/python -m tests.eval $(ARGS)
 
 generated: $(READY) ## Write what is generated: alert_rules/ and the catalogue's table in README.md
 	$(BIN)/otel-mlmon rules --out alert_rules
