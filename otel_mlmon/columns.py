@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from otel_mlmon.feature import Feature
+from otel_mlmon.feature import MAX_WIDTH, Feature
 from otel_mlmon.frames import RawColumn, listed, split
 from otel_mlmon.values import CATEGORY_LENGTH, Reason, category, is_missing, number, plain, seconds, text, vector
 
@@ -225,7 +225,8 @@ def matrix(values: RawColumn, width: int) -> tuple[_Floats, int, Mapping[Reason,
     invalid: dict[Reason, int] = {}
     block = np.full((len(values), width), np.nan)
     for row, value in enumerate(values):
-        found = vector(value)
+        # A list as long as no vector is: to read it to its end would keep the worker from other rows.
+        found = "format" if isinstance(value, (list, tuple)) and len(value) > MAX_WIDTH else vector(value)
         if found is None:
             missing += 1
         elif isinstance(found, str) or len(found) != width:

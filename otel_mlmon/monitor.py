@@ -108,7 +108,7 @@ class Monitor:
         )
         self.settings = settings or Settings()
         self._model = (name, version)
-        self._expose_reference = expose_reference
+        self._expose_reference, self._thresholds = expose_reference, tuple(thresholds)
         self._store = SeriesStore()
         self._vitals = Vitals(self._store, self._model)
         self._collecting = threading.Lock()
@@ -234,7 +234,7 @@ class Monitor:
 
         Subtract an earlier one to see what came between.
         """
-        return MonitorSnapshot.of(self.collect(), self.reference)
+        return MonitorSnapshot.of(self.collect(), self.reference, self._thresholds)
 
     def collector(self) -> "Collector":
         """A collector for any prometheus_client registry, where the application serves its own ``/metrics``."""
@@ -351,6 +351,7 @@ class Monitor:
             self._vitals.lost("learning", float(sum(record.rows for record in learner.take())))
 
     def _watch_rows(self, schema: Schema, reference: Reference | None) -> None:
+        self._sink.vectors = schema.vectors
         self._intake.watch(schema, reference)
         if reference is not None and self._expose_reference:
             gauges.expose_reference(self._store, self._model, reference)

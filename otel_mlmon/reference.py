@@ -22,7 +22,7 @@ from otel_mlmon.schema import Schema
 
 __all__ = ["Batch", "Correlation", "FeatureProfile", "Metadata", "Reference"]
 
-FORMAT = "otel_mlmon.reference/1"
+FORMAT = "otel_mlmon.reference/2"
 _KEYS = ("format", "created", "digest", "task", "rows", "metadata", "schema", "derivation", "profiles")
 _METADATA_TEXTS = ("code_revision", "dataset", "feature_version", "environment")
 _METADATA_KEYS = (*_METADATA_TEXTS, "trained_at", "metrics", "validation")
@@ -256,9 +256,9 @@ class Reference:
         Raises:
             ValueError: If anything is missing, unknown, of a wrong type or contradicts the rest, or the digest does not fit.
         """
-        stated = content.get("format", FORMAT) if isinstance(content, Mapping) else FORMAT
+        stated = content.get("format") if isinstance(content, Mapping) else FORMAT
         if stated != FORMAT:
-            raise ValueError(f"reference: format must be {FORMAT!r}, got {stated!r}")
+            raise ValueError(f"reference: format must be {FORMAT!r}, got {stated!r}; build the reference again with this version")
         document = Document("reference", content, _KEYS)
         task = None if document.raw("task") is None else document.text("task")
         reference = cls(
@@ -301,6 +301,8 @@ class Reference:
         """
         try:
             return cls.from_json(json.loads(Path(path).read_text(encoding="utf-8"), object_pairs_hook=_distinct))
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise ValueError(f"{os.fspath(path)}: reference: must be JSON in UTF-8, got {error}") from error
         except ValueError as error:
             raise ValueError(f"{os.fspath(path)}: {error}") from error
 

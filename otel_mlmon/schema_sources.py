@@ -67,7 +67,8 @@ def _infer(name: str, values: RawColumn, dtype: str, kind: Kind | None) -> Featu
         dtype = dtype or "/".join(sorted({type(value).__name__ for value in present}))
     if kind is None and empty:
         raise ValueError(
-            f"feature {name!r}: must have values to infer its kind from, got {len(values)} missing; declare it in kinds"
+            f"feature {name!r}: must have values to infer its kind from, got {len(values)} missing; "
+            "declare it in kinds, or leave it out"
         )
     if kind is None and dtype.startswith(("category", "Categorical", "Enum")):
         kind = "categorical"

@@ -190,6 +190,7 @@ class MonitorSnapshot:
         dropped: Rows that were not counted, by reason.
         errors: Errors of the monitoring itself, by place.
         features: By name, outputs under their reserved names.
+        thresholds: Those of the monitor.
     """
 
     calls: Counts
@@ -198,14 +199,16 @@ class MonitorSnapshot:
     dropped: Counts
     errors: Counts
     features: Mapping[str, FeatureSnapshot]
+    thresholds: Sequence[Threshold] = ()
 
     @classmethod
-    def of(cls, snapshot: Snapshot, reference: Reference | None) -> "MonitorSnapshot":
+    def of(cls, snapshot: Snapshot, reference: Reference | None, thresholds: Sequence[Threshold] = ()) -> "MonitorSnapshot":
         """Read a store's snapshot.
 
         Args:
             snapshot: All series of one monitor.
             reference: Its reference; None without one.
+            thresholds: Those set in code.
         """
         values = _values(snapshot)
         histograms = _histograms(snapshot)
@@ -241,13 +244,14 @@ class MonitorSnapshot:
             dropped=by(catalog.ROWS_DROPPED),
             errors=by(catalog.INTERNAL_ERRORS),
             features=features,
+            thresholds=thresholds,
         )
 
-    def verdicts(self, thresholds: Sequence[Threshold] = ()) -> dict[str, Verdict]:
+    def verdicts(self, thresholds: Sequence[Threshold] | None = None) -> dict[str, Verdict]:
         """What the rule of the drift alerts says of each feature, by thresholds and chance.
 
         Args:
-            thresholds: Set in code, instead of the shipped ones.
+            thresholds: Instead of the monitor's.
 
         Returns:
             By feature; without those that cannot alarm.
@@ -255,13 +259,13 @@ class MonitorSnapshot:
         Raises:
             ValueError: If two thresholds say the same thing.
         """
-        limits = Limits(thresholds)
+        limits = Limits(self.thresholds if thresholds is None else thresholds)
         found = {name: one.verdict(limits) for name, one in self.features.items()}
         return {name: verdict for name, verdict in found.items() if verdict is not None}
 
     @property
     def drifted(self) -> dict[str, str]:
-        """Features that the shipped thresholds alarm on -> the gravest severity."""
+        """Features that alarm, by thresholds and chance -> the gravest severity."""
         return {name: verdict.severity for name, verdict in self.verdicts().items() if verdict.severity}
 
     def __sub__(self, earlier: "MonitorSnapshot") -> "MonitorSnapshot":
@@ -273,6 +277,7 @@ class MonitorSnapshot:
             _less(self.dropped, earlier.dropped),
             _less(self.errors, earlier.errors),
             {name: one - earlier.features[name] if name in earlier.features else one for name, one in self.features.items()},
+            self.thresholds,
         )
 
 

@@ -72,14 +72,16 @@ class Sink:
         self.begun, self.ended = Tally(), Tally()
 
     def put(self, record: Record) -> None:
-        """Queue a record, in parts where it is large."""
-        if self.vectors:
+        """Queue a record, in parts where it is large. Never raises."""
+        try:
             settle(record, self.vectors)
-        if record.rows <= MAX_ITEM_ROWS:
-            self.worker.submit(record, record.rows or 1)
-            return
-        for part in record.split():
-            self.worker.submit(part, part.rows)
+            parts = [record] if record.rows <= MAX_ITEM_ROWS else record.split()
+        except BaseException as error:  # noqa: BLE001 - the caller's thread: whatever their rows do when looked at, their call counts
+            self.caught(error)
+            record.form, record.features, record.rows = NOTHING
+            parts = [record]
+        for part in parts:
+            self.worker.submit(part, part.rows or 1)
 
     def caught(self, error: BaseException) -> None:
         """Count what went wrong on the caller's thread, a panic of polars included; only what ends the process goes on."""
@@ -191,9 +193,7 @@ class Observation(Record):
             else:
                 self._extract(plan, self._call)
                 self._call = None  # the arguments are the caller's: they do not wait in our queue
-            if plan.sink.vectors:
-                settle(self, plan.sink.vectors)
-            if self.rows <= MAX_ITEM_ROWS:
+            if self.rows <= MAX_ITEM_ROWS and not plan.sink.vectors:
                 plan.submit(self, self.rows or 1)
             else:
                 plan.sink.put(self)

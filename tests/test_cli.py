@@ -130,6 +130,16 @@ def test_check_shows_what_is_derived_behind_its_feature(tmp_path: Path, capsys: 
     assert next(row for row in rows if row[:2] == ["number", "@score"])[2:4] == ["+1.00", "1d"]
 
 
+def test_check_shows_what_is_derived_once_though_another_name_begins_alike(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    schema = Schema((Feature("a"), Feature("a/b", kind="text")))
+    Reference.build({"a": np.arange(300.0), "a/b": ["some words"] * 300}, schema=schema).save(tmp_path / "reference.json")
+    assert main(["check", str(tmp_path / "reference.json")]) == 0
+    names = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert [name for name in names if name.startswith("a")][:6] == ["a", "a/b", *schema["a/b"].derived]
+
+
 def test_rules_writes_the_files_that_options_ask_for(tmp_path: Path) -> None:
     """Without options the committed files; with them, other thresholds and windows."""
     assert main(["rules", "--out", str(tmp_path / "default")]) == 0
@@ -158,6 +168,11 @@ def test_rules_writes_the_files_that_options_ask_for(tmp_path: Path) -> None:
     ("command", "message"),
     [
         (["check", "nowhere.json"], "nowhere.json"),
+        (["check", "training.csv"], "training.csv: reference: must be JSON"),
+        (["reference", "build", "empty.csv"], "file 'empty.csv': cannot be read"),
+        (["reference", "build", "ragged.csv"], "file 'ragged.csv': cannot be read"),
+        (["reference", "build", "ragged.parquet"], "file 'ragged.parquet': cannot be read"),
+        (["reference", "build", "training.csv", "--out", "nowhere/reference.json"], "--out: its folder must exist"),
         (["reference", "build", "nowhere.csv"], "nowhere.csv"),
         (["reference", "build", "training.txt"], "must end in .csv"),
         (["reference", "build", "training.csv", "--labels", "absent"], "no column 'absent'"),
@@ -177,6 +192,8 @@ def test_a_mistake_is_named_on_standard_error(
     """One line, no traceback, exit status 1."""
     frame.to_csv(tmp_path / "training.csv", index=False)
     monkeypatch.chdir(tmp_path)
+    for name, text in (("empty.csv", ""), ("ragged.csv", "a,b\n1,2\n1,2,3\n"), ("ragged.parquet", "a,b\n1,2\n")):
+        Path(name).write_text(text, encoding="utf-8")
     assert main(command) == 1
     error = capsys.readouterr().err
     assert message in error

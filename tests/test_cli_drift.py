@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from otel_mlmon import Reference
@@ -76,6 +78,10 @@ def test_the_exit_status_is_the_gate(
         (["drift", "reference.json", "current.csv", "--predictions", "carrier"], "predictions, scores"),
         (["drift", "reference.json", "current.csv", "--timestamps", "carrier"], "timestamps must be"),
         (["drift", "reference.json", "empty.csv"], "there must be rows"),
+        (
+            ["drift", "reference.json", "outputs.csv", "--scores", "score", "--ignore", "late"],
+            "must have columns of the reference's",
+        ),
         (["drift", "reference.json", "current.csv", "--wasserstein-warning", "-1"], "wasserstein"),
     ],
 )
@@ -86,12 +92,29 @@ def test_a_mistake_is_named_on_standard_error(
     frame = rows_of(500, 15)
     frame.to_csv("current.csv", index=False)
     frame.head(0).to_csv("empty.csv", index=False)
+    frame[["score", "late"]].to_csv("outputs.csv", index=False)
     if "--predictions" in command:
         Reference.build(TRAINING[INPUTS]).save(saved)
     assert main(command) == 1
     shown = capsys.readouterr()
     assert message in shown.err
     assert (len(shown.err.splitlines()), shown.out) == (1, "")
+
+
+def test_an_odd_cell_in_a_file_costs_itself_and_not_its_column(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """For which pandas reads all of a column as text."""
+    monkeypatch.chdir(tmp_path)
+    frame = pd.DataFrame({"distance": np.arange(1_000.0), "late": [True, False] * 500})
+    Reference.build(frame).save("reference.json")
+    odd = frame.astype(object)
+    odd.iloc[7, 0], odd.iloc[8, 0], odd.iloc[9, 1], odd.iloc[10, 1] = "soon", None, "maybe", None
+    odd.to_csv("current.csv", index=False)
+    assert main(["drift", "reference.json", "current.csv", "--json"]) == 0
+    found = {one["feature"]: one for one in json.loads(capsys.readouterr().out)["features"]}
+    for name in frame:
+        assert [found[name][key] for key in ("samples", "invalid_ratio", "missing_ratio")] == [998, 0.001, 0.001]
 
 
 def test_a_wrong_word_is_argparse_s_matter(capsys: pytest.CaptureFixture[str]) -> None:

@@ -162,6 +162,22 @@ class Hostile:
         raise ValueError("not today")
 
 
+class Unread(list[Any]):
+    """As long as no vector is, and not to be read."""
+
+    def __len__(self) -> int:
+        return 10**9
+
+    def __iter__(self) -> Any:
+        raise AssertionError
+
+
+def test_a_list_longer_than_any_vector_is_not_read() -> None:
+    """A row of a caller's mistake must not keep the worker from other rows."""
+    [distance, *_] = Space.fit(Feature("e", kind="vector", width=2), np.eye(2), components=1)([[1.0, 2.0], Unread([1.0])])
+    assert distance.invalid == {"format": 1}
+
+
 def test_what_is_no_vector_is_counted_by_reason() -> None:
     values: list[Any] = [
         *([1.0, 2.0], (3, 4), np.array([5, 6], dtype=np.int8), Tensor(np.array([7.0, 8.0])), [np.float32(9), True]),

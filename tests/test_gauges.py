@@ -117,6 +117,8 @@ def test_shares_of_gaps_and_outliers_are_those_of_the_training_data() -> None:
     assert values(FROM_START, catalog.REFERENCE_OUTLIERS, "x")[()] == pytest.approx(outliers)
     assert not values(FROM_START, catalog.REFERENCE_OUTLIERS, "gone")
     assert not values(FROM_START, catalog.REFERENCE_OUTLIERS, "c")
+    assert values(FROM_START, catalog.REFERENCE_UNSEEN, "c") == {(): REFERENCE["c"].unseen_ratio}
+    assert not values(FROM_START, catalog.REFERENCE_UNSEEN, "x")
 
 
 @pytest.mark.parametrize("expose", [True, False])

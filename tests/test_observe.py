@@ -62,6 +62,18 @@ def test_a_panic_while_copying_does_not_reach_whoever_observes(features: Any, pr
         assert monitor.snapshot().errors["extractor"] == 1
 
 
+@pytest.mark.parametrize("call", ["observed", "watched"])
+def test_a_panic_while_telling_rows_from_vectors_costs_the_rows_and_not_the_call(call: str) -> None:
+    """Columns of what may be vectors are looked into before they are queued."""
+    with Monitor("m", schema=Schema((Feature("e", kind="vector", width=3),)), settings=QUIET) as monitor:
+        if call == "observed":
+            monitor.observe({"e": [Panicking()]}, 0.5)
+        else:
+            monitor.watch(lambda rows: 0.5)({"e": [Panicking()]})
+        assert counted(monitor) == (1, 0, 0)
+        assert monitor.snapshot().errors["extractor"] == 1
+
+
 @pytest.mark.parametrize("duration", [None, "soon", object()])
 def test_observe_never_raises(duration: Any) -> None:
     with Monitor("m", schema=SCHEMA, settings=QUIET) as monitor:

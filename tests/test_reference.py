@@ -78,7 +78,17 @@ def test_category_counts_are_those_of_a_counter(values: list[Any], categories: i
     assert profile.bins == (*top, *(["__other__"] if rest else []), "__unseen__")
     assert profile.counts == (*(counter[name] for name in top), *([sum(counter[name] for name in rest)] if rest else []), 0)
     assert profile.others == tuple(sorted(rest))
+    assert profile.singletons == list(counter.values()).count(1)
     assert profile.missing + sum(profile.counts) == len(values)
+
+
+def test_rare_categories_tell_how_many_new_ones_to_expect() -> None:
+    """Of identifiers, drawn without any drift: Good and Turing's estimate is what a second sample does."""
+    rng = np.random.default_rng(3)
+    trained, served = rng.zipf(1.5, size=(2, 20_000))
+    profile = Reference.build({"x": list(map(str, trained))})["x"]
+    assert profile.unseen_ratio > 0.03
+    assert profile.unseen_ratio == pytest.approx((~np.isin(served, trained)).mean(), rel=0.1)
 
 
 def test_a_rare_category_is_other_and_a_new_one_unseen() -> None:
@@ -90,7 +100,7 @@ def test_a_rare_category_is_other_and_a_new_one_unseen() -> None:
 def test_with_too_many_categories_to_list_a_new_one_is_other(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(survey, "LISTED_OTHERS", 3)
     profile = Reference.build({"x": list("aabcde")}, categories=1)["x"]
-    assert (profile.counts, profile.others, profile.unseen) == ((2, 4, 0), (), 1)
+    assert (profile.counts, profile.others, profile.unseen, profile.singletons) == ((2, 4, 0), (), 1, 0)
 
 
 def test_truth_values_have_fixed_bins() -> None:

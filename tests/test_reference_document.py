@@ -80,7 +80,11 @@ def _corrupt(*path: Any, value: Any = None, drop: bool = False) -> tuple[tuple[A
 @pytest.mark.parametrize(
     ("corruption", "message"),
     [
-        (_corrupt("format", value="otel_mlmon.reference/9"), "format must be 'otel_mlmon.reference/1'"),
+        (
+            _corrupt("format", value="otel_mlmon.reference/1"),
+            "format must be 'otel_mlmon.reference/2', got .*; build the reference again",
+        ),
+        (_corrupt("format", drop=True), "format must be 'otel_mlmon.reference/2', got None"),
         (_corrupt("rows", drop=True), r"reference: .*missing \['rows'\]"),
         (_corrupt("note", value=1), r"reference: .*unknown \['note'\]"),
         (_corrupt("rows", value=3.0), "reference: rows must be a whole number, got 3.0"),
@@ -122,10 +126,12 @@ def _corrupt(*path: Any, value: Any = None, drop: bool = False) -> tuple[tuple[A
         (_corrupt("profiles", 0, "correlations", 0, "r", value=1.5), "correlation with '@score'"),
         (_corrupt("profiles", 0, "correlations", 0, "space", value="w"), "correlation with '@score'"),
         (_corrupt("profiles", 0, "others", value=["a"]), "feature 'x': a numeric feature has no others"),
+        (_corrupt("profiles", 0, "singletons", value=1), "feature 'x': a numeric feature has no singletons"),
         (_corrupt("profiles", 1, "feature", value="x"), "profiles must be those of"),
         (_corrupt("profiles", 2, "bins", 0, value="team"), "feature 'plan': bins must be at least one and distinct"),
         (_corrupt("profiles", 2, "bins", -1, value="none"), "feature 'plan': the last bin must be '__unseen__'"),
         (_corrupt("profiles", 2, "others", value=["a"]), "feature 'plan': others belong to a bin '__other__'"),
+        (_corrupt("profiles", 2, "singletons", value=5_000), "feature 'plan': singletons must be from 0 to the values"),
         (_corrupt("profiles", 2, "edges", value=[1.0]), "feature 'plan': a categorical feature has no edges"),
         (_corrupt("profiles", 2, "mean", value=1.0), "feature 'plan': a categorical feature has no mean"),
         (_corrupt("profiles", 5, "others", 0, value="58"), "feature 'town': others must be distinct"),

@@ -194,6 +194,15 @@ def test_shares_are_judged_as_their_alerts_do(reference: Reference) -> None:
     assert _of(_compare(reference, frame.drop(columns="distance").assign(distance=np.nan)), "distance").state == "critical"
 
 
+def test_new_identifiers_that_are_to_be_expected_are_no_finding() -> None:
+    """Two samples of one heavy tail: 3 % of the second are new, and the first says so."""
+    trained, served = np.random.default_rng(3).zipf(1.5, size=(2, 20_000))
+    reference = Reference.build({"id": list(map(str, trained))})
+    one = _of(compare(reference, {"id": list(map(str, served))}), "id")
+    assert one.unseen_ratio > 0.03
+    assert "unseen_ratio" not in {finding.statistic for finding in one.findings}
+
+
 def test_few_values_and_usual_gaps_are_no_finding() -> None:
     """What training lacked as often, fewer rows than judge anything, and fewer values than matter."""
     training: list[float | None] = [1.0, 2.0, 3.0, 4.0, None] * 1_000
@@ -273,6 +282,11 @@ def test_every_reserved_name_and_number_is_in_the_document(reference: Reference)
     assert by_name["carrier"]["ks"] is None
     assert by_name["carrier"]["value"] == by_name["carrier"]["psi"]
     assert set(by_name["temperature"]["levels"]) == {"warning", "critical"}
+
+
+def test_a_p_value_that_no_float_holds_is_0() -> None:
+    reference = Reference.build({"carrier": ["AA", "UA"] * 2_000})
+    assert " 0.000 " in "\n".join(lines(compare(reference, {"carrier": ["AA"] * 4_000})))
 
 
 def test_the_text_of_an_empty_feature_is_no_number(reference: Reference) -> None:

@@ -129,6 +129,17 @@ def test_a_verdict_is_the_alerts() -> None:
     assert not found["k"].severity
 
 
+def test_thresholds_in_code_are_those_of_the_snapshot() -> None:
+    """As they are of the rules, to which they are exported; a caller's own come before."""
+    with Monitor("m", reference=REFERENCE, thresholds=[Threshold("wasserstein", 3.0)], settings=QUIET) as monitor:
+        before = monitor.snapshot()
+        monitor.observe(CURRENT)
+        assert monitor.flush()
+        after = monitor.snapshot()
+    assert after.drifted == (after - before).drifted == {"c": "critical"}
+    assert after.verdicts([])["x"].severity == "critical"
+
+
 def test_training_data_does_not_drift_from_itself() -> None:
     found = snapshots((TRAINING, None))[1].features
     assert found["x"].psi == found["c"].psi == 0

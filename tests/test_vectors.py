@@ -169,6 +169,17 @@ def test_a_learned_reference_has_them_too() -> None:
     assert sum(series(counts, catalog.FEATURE_BIN, "e/pc1").values()) == 300
 
 
+def test_a_dict_of_a_vector_is_one_row_once_that_is_learned() -> None:
+    with Monitor("m", learn_rows=200, settings=QUIET) as monitor:
+        monitor.observe([{"e": row} for row in np.random.default_rng(0).normal(size=(200, WIDTH)).tolist()])
+        assert monitor.flush()
+        before = monitor.snapshot()
+        monitor.observe({"e": LISTS[0]})
+        assert monitor.flush()
+        found = (monitor.snapshot() - before).features["e"]
+        assert (found.samples, found.rows) == (1, 1)
+
+
 def test_a_reference_of_one_vector_is_learned_from_positions() -> None:
     with Monitor("m", learn_rows=250, schema=ALONE.schema, settings=QUIET) as monitor:
         monitor.observe(TRAINING[:300])

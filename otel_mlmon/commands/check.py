@@ -50,7 +50,8 @@ def _in_families(reference: Reference) -> list[FeatureProfile]:
     found = []
     for profile in reference.profiles:
         if profile not in derived:
-            found += [profile, *(one for one in derived if one.feature.startswith(f"{profile.feature}/"))]
+            names = reference.schema[profile.feature].derived if profile.feature in reference.schema.names else ()
+            found += [profile, *(one for one in derived if one.feature in names)]
     return found
 
 

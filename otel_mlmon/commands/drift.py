@@ -39,9 +39,10 @@ def run(options: argparse.Namespace) -> int:
     """Print the report."""
     from otel_mlmon.data_files import Roles, batches
 
+    reference = Reference.load(options.reference)
     report = compare(
-        Reference.load(options.reference),
-        batches(options.data, Roles.of(options)),
+        reference,
+        batches(options.data, Roles.of(options), reference.schema),
         window=options.window,
         defaults=thresholds(options),
     )

@@ -27,15 +27,18 @@ def run(options: argparse.Namespace) -> int:
     """Build the reference and save it."""
     from otel_mlmon.data_files import Roles, batches
 
+    if not options.out.absolute().parent.is_dir():  # said before an hour of work is lost
+        raise ValueError(f"--out: its folder must exist, got {str(options.out)!r}")
     metadata = Metadata(
         code_revision=options.code_revision,
         dataset=options.dataset or options.data.name,
         feature_version=options.feature_version,
         environment=options.environment,
     )
+    schema = Schema.load(options.schema) if options.schema else None
     reference = Reference.build(
-        batches(options.data, Roles.of(options)),
-        schema=Schema.load(options.schema) if options.schema else None,
+        batches(options.data, Roles.of(options), schema),
+        schema=schema,
         task=options.task,
         bins=options.bins,
         categories=options.categories,

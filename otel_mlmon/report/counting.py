@@ -80,7 +80,10 @@ def count(reference: Reference, batches: Iterable[Batch]) -> Counted:
     inputs, labels = _Counter(reference), _label_counter(reference)
     rows, times, named = 0, (math.inf, -math.inf), set()
     for number, batch in enumerate(batches):
-        captured = capture(_taken_apart(batch.data))
+        data = _taken_apart(batch.data)
+        if isinstance(data, Mapping) and not data:  # it would pass for one row without values
+            raise ValueError(f"batch {number}: must have columns of the reference's features, got none")
+        captured = capture(data)
         size = captured[2]
         if not size:
             continue

@@ -34,7 +34,7 @@ _LEFT = (0, 1, 12)  # columns of words; the others are numbers
 _WORDS = {
     "missing_ratio": "of its values are missing beyond what was in training",
     "invalid_ratio": "of its values break the schema",
-    "unseen_ratio": "of its values are in categories that training did not have",
+    "unseen_ratio": "of its values are in new categories beyond what training lets expect",
     "out_of_range_ratio": "of its values are outside the range of training",
 }
 
@@ -76,7 +76,7 @@ def _row(one: FeatureReport) -> Iterator[str]:
     yield "" if math.isnan(one.mean_shift) else f"{one.mean_shift:+.2f}"
     for number in (one.psi, one.js_distance, one.ks, one.wasserstein):
         yield _number(number)
-    yield "" if math.isnan(one.p_value) else f"{one.p_value:.0e}" if one.p_value < 0.001 else f"{one.p_value:.3f}"
+    yield "" if math.isnan(one.p_value) else f"{one.p_value:.0e}" if 0 < one.p_value < 0.001 else f"{one.p_value:.3f}"
     yield _share(one.unseen_ratio if math.isnan(one.out_of_range_ratio) else one.out_of_range_ratio)
     yield _level(one)
 
