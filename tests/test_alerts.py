@@ -147,8 +147,8 @@ _TEXTS: tuple[tuple[str, int, dict[str, str], str, str], ...] = (
         60,
         _of("drift", "a b", target=catalog.SCORE),
         f"Feature a b of {_WHO} is related to @score otherwise than in training.",
-        "Their correlation has shifted by 0.549 (Fisher's z) over 6h (and still the last 1h) or 1d (and still the last 6h): more than "
-        "the {severity} threshold, normal operation and chance explain.",
+        "Their correlation has shifted by 0.549 (Fisher's z) over 6h (and still the last 1h) or 1d (and still the last 6h): more "
+        "than the {severity} threshold, normal operation and chance explain.",
     ),
     (
         "MlmonFeatureMissing",

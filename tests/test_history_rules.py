@@ -192,6 +192,20 @@ def test_only_what_may_alarm_is_learned(which: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("which", SERIES)
+def test_a_learned_level_outlives_an_outage_of_hours(which: str, tmp_path: Path) -> None:
+    """And is gone half a day after the model asked for it last."""
+    values, asked = drift(2), np.full(DAYS * DAY, HISTORIES["14d"])
+    asked[20 * DAY :] = np.nan
+    inputs = series("m", values, "14d") | {'mlmon_normal_history_seconds{model_name="m", model_version="1"}': asked}
+    name, _ = level("m", "normal")
+    expectations = [
+        expectation(f"count({name})", 20 * DAY + after, {"{}": 1} if known else {})
+        for after, known in ((-1, True), (5, True), (12, False))
+    ]
+    assert not play(tmp_path, which, inputs, expectations)
+
+
+@pytest.mark.parametrize("which", SERIES)
 def test_the_alert_asks_for_more_than_the_learned_level(which: str, tmp_path: Path) -> None:
     """Drift of 0.8: the learned level decides, whatever the reference's is."""
     options = RuleOptions(windows=("1h", "6h", "1d"), time_scale=cases.TIME_SCALE, max_bins=len(cases.BINS))

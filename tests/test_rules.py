@@ -118,6 +118,25 @@ def test_rules_have_what_an_on_call_engineer_asks_for() -> None:
         assert f"\n## {rule['alert']}\n" in (COMMITTED / "runbooks.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("series", SERIES)
+def test_queries_of_the_runbooks_read_what_there_is(series: str, tmp_path: Path) -> None:
+    """Nobody debugs a runbook at night: promtool parses each query, and the catalogue or the rules know each series."""
+    page = (COMMITTED / "runbooks.md").read_text(encoding="utf-8")
+    queries = [text for text in re.findall(r"`([^`]+)`", page) if re.search(r"\b(mlmon[:_]|process_|system_)", text)]
+    families = {family.prometheus_name for family in catalog.CATALOG} | {rule.get("record") for rule in rules()}
+    for text in queries:
+        for name in re.findall(r"\b(?:mlmon|process|system)[:_][a-z0-9_:]+", text):
+            assert name in families, name
+    parsed = {
+        "groups": [{"name": "runbooks", "rules": [{"record": f"a:{place}", "expr": text} for place, text in enumerate(queries)]}]
+    }
+    (tmp_path / "runbooks.yml").write_text(yaml.safe_dump(parsed), encoding="utf-8")
+    command: list[str | Path] = [require("promtool", series), "check", "rules", "--lint=none", "runbooks.yml"]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert len(queries) > 20
+
+
 def test_time_scale_changes_lengths_only() -> None:
     """The series keep their names and labels: 1h, 6h, 1d."""
     lapse = RuleOptions(windows=("1h", "6h", "1d"), interval="250ms", time_scale=4320)

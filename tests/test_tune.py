@@ -20,7 +20,7 @@ import yaml
 
 from otel_mlmon import Threshold
 from otel_mlmon.bundle.options import RuleOptions
-from otel_mlmon.bundle.rules import render
+from otel_mlmon.bundle.rules import RECORDING_FILE, render
 from otel_mlmon.cli import main
 from otel_mlmon.demo.stack import Series
 from otel_mlmon.prometheus_api import PrometheusApi
@@ -162,6 +162,17 @@ def test_below_the_default_only_when_asked(tuned: Tuned, capsys: pytest.CaptureF
     found = _features(_tune(tuned, capsys, "--below-default", "--format", "json"))
     assert found["calm"]["proposed"] == {"warning": 0.01, "critical": 0.015}
     assert found["steady"]["proposed"]["warning"] == 0.25
+
+
+def test_the_history_is_labelled_as_the_rules_label_it() -> None:
+    """Or the tests around would be about series that nobody records."""
+    labels: dict[str, set[str]] = {}
+    for group in yaml.safe_load(render(RuleOptions())[RECORDING_FILE])["groups"]:
+        for rule in group["rules"]:
+            labels.setdefault(rule["record"], set()).update(rule.get("labels", {}))
+    for name, where, _ in _history():
+        assert labels[name] <= where.keys(), name
+        assert ("baseline" in where) == ("baseline" in labels[name]), name
 
 
 def test_other_pairs_of_windows_are_looked_at_alone(tuned: Tuned, capsys: pytest.CaptureFixture[str]) -> None:

@@ -25,6 +25,9 @@ _MIN_SPANS = 8
 """Days, or windows that are longer, that must be in the history: fewer cannot tell a usual level from an unusual one."""
 
 _REMEMBERED = "7d"
+_KEPT = "6h"
+"""How long a learned level holds without being renewed: or a Prometheus that comes back would alarm as if there were none."""
+
 _DEVIATIONS = 3
 _SMALLEST = 1e-9
 _BOTH = f"on ({n.WINDOW}, statistic)"
@@ -45,7 +48,8 @@ def normal(options: RuleOptions) -> Rule:
     Returns:
         A rule for the fast group, behind those of the references.
     """
-    learned = f"last_over_time({n.LEARNED_LEVEL}[{_memory(options)}])"
+    kept = max(_memory(options), options.scaled(_KEPT), key=milliseconds)
+    learned = f"last_over_time({n.LEARNED_LEVEL}[{kept}])"
     return record(n.NORMAL, f"{learned}\nor {_BOTH}\n  {n.REFERENCE_LEVEL}")
 
 

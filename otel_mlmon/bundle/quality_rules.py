@@ -27,7 +27,7 @@ def quality(options: RuleOptions) -> list[Rule]:
     Returns:
         Rules in order of dependency, behind those of increments and windows.
     """
-    rules = [*shares(options, options.pairs[0]), *_share_thresholds()]
+    rules = [*shares(options, options.pairs[0]), *_share_thresholds(options)]
     span = options.span(QUALITY_WINDOW)
     rows, bad, dropped = (
         f"sum_over_time({name}[{span}])" for name in (n.PREDICTION_INCREMENT, n.VIOLATION_INCREMENT, n.DROPPED_INCREMENT)
@@ -48,14 +48,14 @@ def quality(options: RuleOptions) -> list[Rule]:
     ]
 
 
-def _share_thresholds() -> list[Rule]:
+def _share_thresholds(options: RuleOptions) -> list[Rule]:
     """What a share of a feature's values must exceed: set for the feature, else the model's."""
-    rules = []
+    rules, rows = [], f"sum by ({n.FEATURE}) ({n.selector(n.FEATURE_ROWS, window=options.pairs[0][1])})"
     for statistic in SHARES:
         for severity in SEVERITIES:
             where = {"statistic": statistic, "severity": severity}
             of_feature = f"max by ({n.FEATURE}) ({n.selector(n.FEATURE_THRESHOLD, **where)})"
-            of_model = f"{n.REFERENCE_MISSING} * 0 + on ({n.MODEL}) group_left () {n.selector(n.THRESHOLD, **where)}"
+            of_model = f"{rows} * 0 + on ({n.MODEL}) group_left () {n.selector(n.THRESHOLD, **where)}"
             rules.append(record(n.SHARE_THRESHOLD, f"{of_feature}\nor\n  {of_model}", **where))
     return rules
 
@@ -83,10 +83,12 @@ def shares(options: RuleOptions, windows: Sequence[str], *, behind: bool = False
         )
         none = f"or on ({n.FEATURE}) {count} * 0"
         rows = f"{count}\n  + on ({n.FEATURE}) ({missing} {none})\n  + on ({n.FEATURE}) ({invalid} {none})"
-        rules.append(record(n.FEATURE_ROWS, rows, window=window))
+        # Without a reference nobody counts the good values: then each prediction is a row, though not each row is predicted.
+        predicted = f"{missing} * 0 + on ({n.MODEL}) group_left () {options.sums(n.PREDICTION_INCREMENT, window, behind=behind)}"
+        rules.append(record(n.FEATURE_ROWS, f"{rows}\nor on ({n.FEATURE})\n  {predicted}", window=window))
         all_rows, unseen = n.selector(n.FEATURE_ROWS, window=window), n.selector(n.BIN_COUNT, window=window, bin=catalog.UNSEEN)
         rules += [
-            record(name, f"{values}\n  / on ({n.FEATURE}) ({total} > 0)", window=window)
+            record(name, f"clamp_max({values}\n  / on ({n.FEATURE}) ({total} > 0), 1)", window=window)
             for name, values, total in (
                 (n.MISSING_RATIO, missing, all_rows),
                 (n.INVALID_RATIO, invalid, all_rows),

@@ -36,8 +36,8 @@ def _values(
         unseen = np.asarray(events if statistic == "unseen_ratio" else 0, dtype=float)
         traffic = np.stack(np.broadcast_arrays(good, unseen), axis=-1)
         missing = events if statistic == "missing_ratio" else 0.0
-        expected = {"reference_unseen" if statistic == "unseen_ratio" else "reference_missing": usual}
-        replica.feature("x", {"blue": trained_on, catalog.UNSEEN: 0}, traffic, missing=missing, **expected)
+        reference = {"blue": trained_on, catalog.UNSEEN: 0}
+        replica.feature("x", reference, traffic, missing=missing, reference_missing=usual, reference_unseen=usual)
         if statistic == "invalid_ratio":
             replica.counter(catalog.FEATURE_INVALID, events, feature="x", reason="category")
         if statistic == "out_of_range_ratio":
@@ -48,6 +48,14 @@ def _values(
             replica.threshold(statistic, of_feature, feature="x")
 
     return build
+
+
+def _without_reference(replica: Replica) -> None:
+    """A schema alone: rows are known as predictions only."""
+    replica.traffic(40)
+    for name, invalid in (("x", 12), ("y", 0)):
+        replica.counter(catalog.FEATURE_MISSING, 20, feature=name)
+        replica.counter(catalog.FEATURE_INVALID, invalid, feature=name, reason="type")
 
 
 def _over(statistic: str, window: str, share: float) -> str:
@@ -146,6 +154,7 @@ REAL = (
         Case(f"{statistic}-small-reference", _values(statistic, 6, 0.42, trained_on=500), {60: NONE})
         for statistic in ("out_of_range_ratio", "unseen_ratio")
     ),
+    Case("without-reference", _without_reference, {60: alerts(SHARES["invalid_ratio"])}),
     Case("bad-rows", _bad(20, 2.4), {60: alerts(BAD)}),
     Case("bad-rows-warning", _bad(20, 1), {60: alerts(BAD, WARNING)}),
     Case("bad-rows-all", _bad(0, 1), {60: alerts(BAD)}),
