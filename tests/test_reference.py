@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from otel_mlmon.feature import Feature
+from otel_mlmon.judge import judge
 from otel_mlmon.profiling import survey
 from otel_mlmon.reference import Batch, Reference
 from otel_mlmon.schema import Schema
@@ -87,14 +88,30 @@ def test_rare_categories_tell_how_many_new_ones_to_expect() -> None:
     rng = np.random.default_rng(3)
     trained, served = rng.zipf(1.5, size=(2, 20_000))
     profile = Reference.build({"x": list(map(str, trained))})["x"]
-    assert profile.unseen_ratio > 0.03
-    assert profile.unseen_ratio == pytest.approx((~np.isin(served, trained)).mean(), rel=0.1)
+    assert profile.new_ratio > 0.03
+    assert profile.new_ratio == pytest.approx((~np.isin(served, trained)).mean(), rel=0.1)
+
+
+@pytest.mark.parametrize(("tail", "rows"), [(1.3, 2_000), (1.5, 20_000), (2.0, 2_000), (2.0, 20_000), (3.0, 2_000)])
+def test_identifiers_without_drift_raise_no_alarm(tail: float, rows: int) -> None:
+    """New ones come in every window; where that is usual they are ``__other__``, else PSI would rise with each."""
+    rng = np.random.default_rng(1)
+    profile = Reference.build({"x": list(map(str, rng.zipf(tail, rows)))})["x"]
+    for _ in range(5):
+        served = [profile.codes.get(str(value), profile.unseen) for value in rng.zipf(tail, 5_000)]
+        assert judge(profile, np.bincount(served, minlength=len(profile.bins))).severity == ""
 
 
 def test_a_rare_category_is_other_and_a_new_one_unseen() -> None:
-    profile = Reference.build({"x": ["a"] * 5 + ["b"] * 2 + ["c"]}, categories=1)["x"]
+    profile = Reference.build({"x": ["a"] * 500 + ["b"] * 200 + ["c"]}, categories=1)["x"]
     assert profile.bins == ("a", "__other__", "__unseen__")
     assert (profile.codes, profile.unseen) == ({"a": 0, "b": 1, "c": 1}, 2)
+    assert profile.unseen_ratio == 1 / 701
+
+
+def test_where_new_categories_are_usual_a_new_one_is_other() -> None:
+    profile = Reference.build({"x": ["a"] * 50 + ["b"] * 20 + ["c"]}, categories=1)["x"]
+    assert (profile.unseen, profile.new_ratio, profile.unseen_ratio) == (1, 1 / 71, 0.0)
 
 
 def test_with_too_many_categories_to_list_a_new_one_is_other(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,12 @@ Space = Literal["z", "u"]
 MAX_NUMERIC_BINS = 99
 """A bin's label starts with its number in two digits."""
 
+USUAL_NEW = 0.005
+"""Share of values in new categories from which on these count as ``__other__``.
+
+A share s that the reference has none of adds about ``s * ln(2 * s * samples)`` to PSI: 0.05 with a million samples.
+"""
+
 _NAN_IF_EMPTY = ("mean", "std", "minimum", "maximum", "median")
 _KEYS = (
     *("feature", "kind", "bins", "edges", "counts", "weights", "rows", "missing", "invalid", "outliers", *_NAN_IF_EMPTY),
@@ -134,18 +140,25 @@ class FeatureProfile:
     def unseen(self) -> int:
         """Bin number of a valid category that is not in ``codes``.
 
-        ``__unseen__``; but ``__other__`` if the reference had too many categories to list, since nobody can tell them apart then.
+        ``__unseen__``; but ``__other__`` if the reference had too many categories to list, since nobody can tell them apart then,
+        or if more new ones are to be expected than drift could be told from: new ids are no news.
         """
-        return self.bins.index(OTHER) if OTHER in self.bins and not self.others else len(self.bins) - 1
+        new = not self.others or self.new_ratio > USUAL_NEW
+        return self.bins.index(OTHER) if OTHER in self.bins and new else len(self.bins) - 1
 
     @property
-    def unseen_ratio(self) -> float:
-        """Share of values that will be in ``__unseen__`` without any drift; NaN without values.
+    def new_ratio(self) -> float:
+        """Share of values that will be in new categories without any drift; NaN without values.
 
         Source:
             Good & Turing: Good (1953), doi:10.1093/biomet/40.3-4.237, equation 9: singletons over values.
         """
         return self.singletons / self.samples if self.samples else math.nan
+
+    @property
+    def unseen_ratio(self) -> float:
+        """Share of values that will be in ``__unseen__`` without any drift; NaN without values."""
+        return self.new_ratio if self.unseen == len(self.bins) - 1 else 0.0
 
     def __post_init__(self) -> None:
         rule = next((text for text, holds in self._rules() if not holds), None)
