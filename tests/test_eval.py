@@ -127,10 +127,10 @@ def test_a_level_is_learned_from_eight_days_and_not_from_alarms() -> None:
     logs[[300, 400]] = 0.9, 0.7
     usable = np.ones(len(logs), dtype=bool)
     levels = learned.learn(logs, usable)
-    assert np.isnan(levels[: 7 * 24]).all()
-    assert levels[7 * 24 + 1 : 400 : 2] == pytest.approx(0.4, abs=0.002)
+    assert np.isnan(levels[: 8 * 24 - 1]).all()
+    assert levels[8 * 24 - 1 : 400] == pytest.approx(0.4, abs=0.002)
     assert levels[400:] == pytest.approx(0.7)
-    assert np.isnan(learned.learn(logs, usable & (np.arange(len(logs)) // 24 % 2 == 0))[: 14 * 24 - 1]).all()
+    assert np.isnan(learned.learn(logs, usable & (np.arange(len(logs)) // 24 % 2 == 0))).all()  # seven days of fourteen
 
 
 def test_histograms_become_the_counts_of_a_monitor() -> None:

@@ -18,7 +18,7 @@ class Figures:
 
     Attributes:
         random: Rows drawn at random.
-        flights: Winter's flights in their order of time.
+        winter: Winter's flights in their order of time.
         forward: The same, served after what was trained on.
         summer: Contender -> hours until summer's temperature alarms.
         shifts: Made-up shifts.
@@ -30,7 +30,7 @@ class Figures:
     """
 
     random: calm.Found = field(default_factory=dict)
-    flights: traffic.Calm = field(default_factory=traffic.Calm)
+    winter: traffic.Calm = field(default_factory=traffic.Calm)
     forward: traffic.Calm = field(default_factory=traffic.Calm)
     summer: Mapping[str, Floats] = field(default_factory=dict)
     shifts: dict[tuple[str, str], changes.Detection] = field(default_factory=dict)
@@ -88,7 +88,7 @@ def _parts(effort: Effort) -> dict[str, Callable[[], Any]]:
     }
     return {
         **streams,
-        "flights": partial(_flights, traffic.calm, effort.seeds),
+        "winter": partial(_flights, traffic.calm, effort.seeds),
         "shifts": partial(changes.run, references=effort.references, runs=effort.runs),
         "labels": partial(concept.run, references=effort.references, runs=effort.runs // 4),
         "weeks": partial(_flights, lasting.run, effort.seeds),

@@ -87,12 +87,12 @@ def learn(logs: Floats, usable: npt.NDArray[np.bool_], *, history: int = HISTORY
     """The level, its logarithm, that the rules learn.
 
     Args:
-        logs: Logarithm of the distance, by hour.
+        logs: Logarithm of the distance, by hour from a midnight on.
         usable: Hours whose window has rows enough.
-        history: Hours that are looked back on.
+        history: Hours that are looked back on, whole days.
 
     Returns:
-        At the end of each hour; NaN where the history has fewer than eight days.
+        At the end of each hour; NaN where the history has fewer than eight whole days.
 
     Source:
         ``bundle/history_rules.py``, but recorded each hour.
@@ -104,8 +104,8 @@ def learn(logs: Floats, usable: npt.NDArray[np.bool_], *, history: int = HISTORY
         week = levels[max(hour - WEEK, 0) : hour]
         usual = np.fmin.reduce(week, initial=np.inf)
         kept[hour + history] = usable[hour] and log <= usual + np.log(MARGIN["critical"])
-        inside = kept[hour + 1 : hour + 1 + history]
-        if inside.reshape(-1, 24).any(axis=1).sum() >= _DAYS:
-            some = padded[hour + 1 : hour + 1 + history][inside]
+        midnight = (hour + 1) // 24 * 24  # where steps of a day are taken, as Prometheus takes them
+        if kept[midnight : midnight + history].reshape(-1, 24).any(axis=1).sum() >= _DAYS:
+            some = padded[hour + 1 : hour + 1 + history][kept[hour + 1 : hour + 1 + history]]
             levels[hour] = max(some.mean() + _DEVIATIONS * some.std(), some.max())
     return levels

@@ -66,7 +66,7 @@ def text(figures: Figures) -> Iterator[str]:
     for name in (OURS, "Evidently"):
         yield _line(name, [_share(pooled(figures, name, size).model.share) for size in SIZES], 13)
     yield "\nFalse alarms of flights, January to March in their order, % of feature evaluations / of any of 11 features / own rule"
-    yield from _calm(figures.flights)
+    yield from _calm(figures.winter)
     yield "\nThe same, served after what was trained on, while the season moves on"
     yield from _calm(figures.forward)
     rate = figures.history.false
@@ -136,7 +136,7 @@ def in_time(figures: Figures, contender: str) -> Rates:
     """Over all splits of winter: our alert, or another's windows of a day."""
     found = Rates()
     window = "" if contender in (OURS, CALIBRATED) else "1d"
-    for (_, name, length), rates in figures.flights.rates.items():
+    for (_, name, length), rates in figures.winter.rates.items():
         if (name, length) == (contender, window):
             for one, other in ((found.feature, rates.feature), (found.any, rates.any), (found.model, rates.model)):
                 one.alarms, one.of = one.alarms + other.alarms, one.of + other.of
