@@ -15,7 +15,7 @@ demo: $(READY) servers ## Two minutes of real flights: winter is calm, summer al
 	@$(BIN)/otel-mlmon demo
 
 test: lint servers ## Formatting, lint, types and every test, under 10 minutes
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(READY) ## Formatting, lint and types only
 	$(BIN)/ruff format --check .
