@@ -4,7 +4,7 @@ For models that ask for it (``Monitor(learn_normal="14d")``), above all those wh
 
 Sources:
     Upper control limit at three deviations, Shewhart (1931), of the logarithm, since distances are skew; and never less than the
-    largest value of the history. Chosen among some twenty-five variants on real flights: CHANGELOG.
+    largest value of the history. Its false alarms on real flights: ``make eval``.
 """
 
 from otel_mlmon import catalog
