@@ -21,6 +21,7 @@ __all__ = [
     "Verdicts",
     "alarms_on",
     "believable",
+    "calibrated",
     "in_pairs",
     "judge",
     "judge_windows",
@@ -167,6 +168,19 @@ def alarms_on(profile: FeatureProfile, *, max_bins: int = MAX_BINS) -> str:
     return "wasserstein" if profile.weights and len(profile.bins) <= max_bins else "psi"
 
 
+def calibrated(profile: FeatureProfile, *, max_bins: int = MAX_BINS) -> Mapping[str, float]:
+    """Levels that normal operation reaches in the statistic that a feature alarms on.
+
+    Args:
+        profile: Of the feature.
+        max_bins: As for ``alarms_on``.
+
+    Returns:
+        Window -> level; empty where the reference does not know any.
+    """
+    return profile.thresholds.get(alarms_on(profile, max_bins=max_bins), {})
+
+
 def believable(profile: FeatureProfile, window: str, pairs: Sequence[tuple[str, str]] = PAIRS, *, max_bins: int = MAX_BINS) -> bool:
     """Whether a window may alarm, given enough values.
 
@@ -183,8 +197,8 @@ def believable(profile: FeatureProfile, window: str, pairs: Sequence[tuple[str, 
     """
     if not window:
         return True
-    calibrated = profile.thresholds.get(alarms_on(profile, max_bins=max_bins), {})
-    if any(calibrated.keys() >= set(pair) for pair in pairs) and window not in calibrated:
+    levels = calibrated(profile, max_bins=max_bins)
+    if any(levels.keys() >= set(pair) for pair in pairs) and window not in levels:
         return False
     return any(window in pair for pair in pairs)
 

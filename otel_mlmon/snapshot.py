@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from otel_mlmon import catalog, drift
 from otel_mlmon.catalog import MetricFamily
-from otel_mlmon.judge import Limits, Verdict, alarms_on, judge
+from otel_mlmon.judge import Limits, Verdict, judge
 from otel_mlmon.profiling.profile import FeatureProfile
 from otel_mlmon.reference import Reference
 from otel_mlmon.settings import Threshold
@@ -136,18 +136,21 @@ class FeatureSnapshot:
         counts, bounds = list(self.histogram.values()), list(self.histogram)[:-1]
         return float(drift.quantiles(counts, bounds, [q])[0]) if bounds and any(counts) else float("nan")
 
-    def verdict(self, limits: Limits | None = None) -> Verdict | None:
+    def verdict(self, limits: Limits | None = None, *, normal: float | None = None) -> Verdict | None:
         """What the rule of the drift alerts says, by thresholds and chance: how long it took to count is not known here.
 
         Args:
             limits: Thresholds; None for the shipped ones.
+            normal: Level of normal operation that counts as well, of who knows how long it took.
 
         Returns:
-            None where nothing can alarm: without a reference, or without values in it.
+            None without a reference.
         """
-        if self.reference is None or not alarms_on(self.reference):
-            return None
-        return judge(self.reference, self._current(), self.mean_shift, limits=limits)
+        return (
+            None
+            if self.reference is None
+            else judge(self.reference, self._current(), self.mean_shift, limits=limits, normal=normal)
+        )
 
     def __sub__(self, earlier: "FeatureSnapshot") -> "FeatureSnapshot":
         """What came after ``earlier``; the extremes are those of now."""
@@ -261,7 +264,7 @@ class MonitorSnapshot:
         """
         limits = Limits(self.thresholds if thresholds is None else thresholds)
         found = {name: one.verdict(limits) for name, one in self.features.items()}
-        return {name: verdict for name, verdict in found.items() if verdict is not None}
+        return {name: verdict for name, verdict in found.items() if verdict is not None and verdict.statistic}
 
     @property
     def drifted(self) -> dict[str, str]:

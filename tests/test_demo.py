@@ -1,6 +1,8 @@
 """The demo: its parts by themselves, then the whole story through real servers."""
 
+import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,8 +13,8 @@ import pytest
 
 from otel_mlmon.demo import flights
 from otel_mlmon.demo.inbox import PERSISTENT, Inbox
-from otel_mlmon.demo.replay import DAY, moments, paced
-from otel_mlmon.demo.screen import bar
+from otel_mlmon.demo.replay import DAY, Moment, moments, paced
+from otel_mlmon.demo.screen import View, bar, picture
 from otel_mlmon.demo.window import Recent
 from tests.servers import require
 
@@ -70,6 +72,15 @@ def test_a_bar_reaches_its_middle_at_the_level() -> None:
     assert bar(1.0, 1.0) == "█" * 14 + "┃" + " " * 14
     assert bar(5.0, 1.0) == "█" * 14 + "┃" + "█" * 14
     assert bar(float("nan"), 1.0).strip() == "┃"
+
+
+def test_bars_stand_below_each_other_however_long_the_names(data: pd.DataFrame) -> None:
+    """``@reconstruction_error`` pushed its bar seven columns to the right."""
+    story = flights.story(data)
+    recent = [Recent("temp", 1.0, 1.0, 0.0), Recent("@reconstruction_error", 1.0, 1.0, 0.0)]
+    lines = picture(View(Moment(0, story.days[0], 0.0, []), 0, 0, math.nan, recent, []), story, [], rows=40)
+    plain = [re.sub(r"\x1b\[\d*m", "", line) for line in lines]
+    assert len({line.index("┃") for line in plain if "┃" in line}) == 1
 
 
 def test_a_repeated_alert_is_one_notice() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from otel_mlmon.bundle.options import RuleOptions
 from otel_mlmon.catalog import LABEL
 from otel_mlmon.commands.options import columns
-from otel_mlmon.judge import alarms_on
+from otel_mlmon.judge import alarms_on, calibrated
 from otel_mlmon.monitor import Monitor
 from otel_mlmon.profiling.profile import FeatureProfile
 from otel_mlmon.reference import Reference
@@ -56,13 +56,12 @@ def _in_families(reference: Reference) -> list[FeatureProfile]:
 
 
 def _is_derived(reference: Reference, profile: FeatureProfile) -> bool:
-    return profile.feature not in reference.schema.names and not profile.feature.startswith("@")
+    return profile.feature in reference.derivation.names and not profile.feature.startswith("@")
 
 
 def _row(reference: Reference, profile: FeatureProfile) -> tuple[str, ...]:
-    statistic = alarms_on(profile)
-    by_window = [f"{window} {level:.2g}" for window, level in profile.thresholds.get(statistic, {}).items()]
-    levels = f"{statistic} {', '.join(by_window)}" if by_window else ""
+    by_window = [f"{window} {level:.2g}" for window, level in calibrated(profile).items()]
+    levels = f"{alarms_on(profile)} {', '.join(by_window)}" if by_window else ""
     outliers = f"{profile.outliers / max(profile.samples, 1):.1%}" if profile.kind == "numeric" else ""
     missing = f"{profile.missing / max(profile.rows, 1):.1%}"
     derived = _is_derived(reference, profile)
@@ -80,8 +79,7 @@ def _correlations(profile: FeatureProfile) -> Iterator[tuple[str, ...]]:
 
 def _calibrated(profile: FeatureProfile) -> bool:
     """Whether some pair of windows that alarm together has a level each."""
-    levels = profile.thresholds.get(alarms_on(profile), {})
-    return profile.feature == LABEL or any(levels.keys() >= set(pair) for pair in RuleOptions().pairs)
+    return profile.feature == LABEL or any(calibrated(profile).keys() >= set(pair) for pair in RuleOptions().pairs)
 
 
 def _predicted_series(reference: Reference) -> Counter[str]:

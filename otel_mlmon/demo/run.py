@@ -109,7 +109,7 @@ def _views(replay: Iterable[Moment], monitor: Monitor, model: DelayModel, inbox:
         probabilities: list[float] = model.predict(rows).tolist()
         return probabilities
 
-    window = DayWindow(MIN_SAMPLES)
+    window = DayWindow()
     calls, served = 0, 0
     today: list[float] = []
     for moment in replay:

@@ -63,14 +63,15 @@ def picture(view: View, story: Story, links: Sequence[tuple[str, str]], *, rows:
     date = view.moment.date
     hours, minutes = divmod(int(view.moment.clock // 60), 60)
     late = "" if math.isnan(view.late_ratio) else f"   {view.late_ratio:.0%} expected late"
+    width = max((len(one.feature) + 1 for one in view.recent), default=0)
     lines = [
         f"{_BOLD}otel-mlmon demo{_PLAIN}  departures from New York, 2013: will this flight be late?",
         f"{_BOLD}{date} {hours:02d}:{minutes:02d}{_PLAIN}  day {view.moment.day + 1} of {len(story.days)}: {story.chapter(date)}",
         f"{view.calls:,} calls   {view.flights:,} flights{late}",
         "",
-        f"{'':14}{'drift, last day':<{2 * _HALF + 12}}missing",
+        f"{'':{width}}{'drift, last day':<{2 * _HALF + 12}}missing",
     ]
-    lines += [_feature(one) for one in view.recent]
+    lines += [_feature(one, width) for one in view.recent]
     lines += ["", f"{_BOLD}alerts at the webhook{_PLAIN}"]
     free = max(rows - len(lines) - len(links) - 2, 1)
     lines += [f"  {notice.date}  {_colour(notice)}{notice.text}{_PLAIN}" for notice in view.notices[-free:]]
@@ -79,11 +80,11 @@ def picture(view: View, story: Story, links: Sequence[tuple[str, str]], *, rows:
     return [*lines, "", *(f"{_DIM}{name}: {address}{_PLAIN}" for name, address in links)]
 
 
-def _feature(one: Recent) -> str:
+def _feature(one: Recent, width: int) -> str:
     colour = _RED if one.drifts else _GREEN
     value = f"{one.value:8.2f}" if math.isfinite(one.value) else " " * 8
     missing = f"{one.missing_ratio:7.1%}" if one.missing_ratio > 0 else f"{_DIM}{'-':>7}{_PLAIN}"
-    return f"{one.feature:<14}{colour}{bar(one.value, one.level)}{_PLAIN}{value}  {missing}"
+    return f"{one.feature:<{width}}{colour}{bar(one.value, one.level)}{_PLAIN}{value}  {missing}"
 
 
 def _colour(notice: Notice) -> str:

@@ -5,8 +5,9 @@ from collections import deque
 from dataclasses import dataclass
 
 from otel_mlmon.demo.replay import DAY
+from otel_mlmon.judge import Limits, calibrated
 from otel_mlmon.snapshot import FeatureSnapshot, MonitorSnapshot
-from otel_mlmon.thresholds import MIN_COVERED, SHIPPED
+from otel_mlmon.thresholds import MIN_COVERED
 
 WINDOW = "1d"
 
@@ -34,14 +35,9 @@ class Recent:
 
 
 class DayWindow:
-    """Snapshots of one monitor over a simulated day; what happened in between is the difference of two.
+    """Snapshots of one monitor over a simulated day; what happened in between is the difference of two."""
 
-    Args:
-        min_samples: Values below which nothing is said about drift.
-    """
-
-    def __init__(self, min_samples: float) -> None:
-        self._min_samples = min_samples
+    def __init__(self) -> None:
         self._snapshots: deque[tuple[float, MonitorSnapshot]] = deque()
 
     def add(self, elapsed: float, snapshot: MonitorSnapshot) -> list[Recent]:
@@ -57,17 +53,14 @@ class DayWindow:
         earliest, first = self._snapshots[0]
         day = snapshot - first if earliest > 0 else snapshot
         known = [name for name, feature in snapshot.features.items() if feature.rows]  # a score alone leaves @prediction empty
-        enough = self._min_samples if elapsed - earliest >= MIN_COVERED * DAY else math.inf
-        return [_recent(day.features[name], enough) for name in known]
+        limits, covered = Limits(snapshot.thresholds), elapsed - earliest >= MIN_COVERED * DAY
+        return [_recent(day.features[name], limits, covered=covered) for name in known]
 
 
-def _recent(feature: FeatureSnapshot, min_samples: float) -> Recent:
+def _recent(feature: FeatureSnapshot, limits: Limits, *, covered: bool) -> Recent:
     value = level = math.nan
-    profile, samples = feature.reference, feature.samples
-    if profile is not None and samples >= min_samples:
-        statistic = "wasserstein" if profile.weights else "psi"
-        value = feature.wasserstein if profile.weights else feature.psi
-        spread = 1 / samples + 1 / profile.samples
-        noise = profile.noise.get(statistic, 0.0) * (math.sqrt(spread) if profile.weights else spread)
-        level = max(SHIPPED[statistic, "warning"], profile.thresholds.get(statistic, {}).get(WINDOW, 0.0), noise)
+    if feature.reference is not None and covered:
+        verdict = feature.verdict(limits, normal=calibrated(feature.reference).get(WINDOW))
+        if verdict is not None and verdict.may_alarm:
+            value, level = verdict.value, verdict.levels["warning"]
     return Recent(feature.feature, value, level, feature.missing / feature.rows if feature.rows else math.nan)

@@ -5,9 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
-import numpy as np
-
-from otel_mlmon.judge import Limits, Verdict, alarms_on, judge
+from otel_mlmon.judge import Limits, Verdict, calibrated, judge
 from otel_mlmon.profiling.calibration import WINDOWS
 from otel_mlmon.profiling.profile import FeatureProfile
 from otel_mlmon.snapshot import FeatureSnapshot
@@ -123,8 +121,10 @@ def feature_report(
         span_seconds: From the first timestamp to the last; NaN without.
         limits: Thresholds.
     """
-    chosen = _window(profile, limits, window, span_seconds)
-    verdict = _verdict(counted, profile, chosen, limits)
+    levels = calibrated(profile, max_bins=limits.max_bins)
+    chosen = _window(levels, window, span_seconds)
+    # The values were handed over whole: no pair of windows is waited for.
+    verdict = judge(profile, list(counted.counts.values()), counted.mean_shift, limits=limits, normal=levels.get(chosen))
     findings = [*_distance(verdict), *_shares(counted, profile, limits)]
     findings.sort(key=lambda one: (SEVERITIES.index(one.severity), _over(one.value, one.level)), reverse=True)
     unjudged: State = "ok" if verdict.may_alarm or not verdict.statistic else "too few values"
@@ -151,20 +151,12 @@ def feature_report(
     )
 
 
-def _window(profile: FeatureProfile, limits: Limits, asked: str, span_seconds: float) -> str:
+def _window(levels: Mapping[str, float], asked: str, span_seconds: float) -> str:
     """A window that the feature is calibrated for: the one asked for, else the longest that the times cover as alerts ask it."""
-    calibrated = profile.thresholds.get(alarms_on(profile, max_bins=limits.max_bins), {})
     if asked:
-        return asked if asked in calibrated else ""
-    covered = [window for window in calibrated if MIN_COVERED * WINDOWS[window] * 3600 <= span_seconds]
+        return asked if asked in levels else ""
+    covered = [window for window in levels if MIN_COVERED * WINDOWS[window] * 3600 <= span_seconds]
     return max(covered, key=lambda window: WINDOWS[window], default="")
-
-
-def _verdict(counted: FeatureSnapshot, profile: FeatureProfile, window: str, limits: Limits) -> Verdict:
-    """The alert's, of values that were handed over whole: no pair of windows is waited for."""
-    levels = profile.thresholds.get(alarms_on(profile, max_bins=limits.max_bins), {})
-    counts = np.array(list(counted.counts.values()))
-    return judge(profile, counts, counted.mean_shift, limits=limits, normal=levels.get(window))
 
 
 def _distance(verdict: Verdict) -> list[Finding]:
