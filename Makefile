@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
-INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint bench eval generated servers clean
@@ -14,7 +14,8 @@ help: ## Show this list
 demo: $(READY) servers ## Two minutes of real flights: winter is calm, summer alerts (Ctrl-C ends it)
 	@$(BIN)/otel-mlmon demo
 
-test: lint servers ## Formatting, lint, types and every test, under 10 minutes
+test: ## Formatting, lint, types and every test, under 10 minutes
+	@$(MAKE) --no-print-directory --jobs 2 lint servers
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(READY) ## Formatting, lint and types only

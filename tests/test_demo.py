@@ -145,7 +145,7 @@ def test_ctrl_c_or_a_closed_terminal_ends_everything_it_started(ending: signal.S
     require("prometheus")
     require("alertmanager")
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
-    with subprocess.Popen(demo(), stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment) as running:
+    with subprocess.Popen(demo("--until", "winter"), stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment) as running:
         assert running.stdout is not None
         assert any("2013-01-07" in line for line in running.stdout)
         servers = children(running.pid)

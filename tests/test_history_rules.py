@@ -2,7 +2,6 @@
 
 import functools
 import itertools
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-import yaml
 
 from otel_mlmon.bundle.history_rules import normal
 from otel_mlmon.bundle.rules import RECORDING_FILE, RuleOptions, render
@@ -18,7 +16,8 @@ from otel_mlmon.bundle.yaml_text import rule_file
 from otel_mlmon.thresholds import HISTORIES
 from tests.promql import cases
 from tests.promql.fleet import Replica
-from tests.promql.promtool import close, expectation, firing, run
+from tests.promql.needed import parsed
+from tests.promql.promtool import ask, close, expectation, firing, run
 from tests.servers import SERIES, require
 
 Floats = npt.NDArray[np.float64]
@@ -83,32 +82,19 @@ def level(model: str, name: str, **labels: str) -> tuple[str, str]:
 
 def play(folder: Path, which: str, inputs: Series, expectations: list[dict[str, Any]]) -> str:
     """What promtool says of the history's rules, evaluated each hour on recorded series."""
-    groups = yaml.safe_load(render(RuleOptions())[RECORDING_FILE])["groups"]
-    history = next(group for group in groups if group["name"] == "mlmon-history.rules")
+    history = next(group for group in parsed(render(RuleOptions())[RECORDING_FILE]) if group["name"] == "mlmon-history.rules")
     assert history["interval"] == "30m"
-    (folder / "history.yml").write_text(yaml.safe_dump({"groups": [history]}), encoding="utf-8")
-    fast = rule_file({"fast": [normal(RuleOptions())]}, interval="1m", header="")
-    (folder / "fast.yml").write_text(fast, encoding="utf-8")
+    fast = parsed(rule_file({"fast": [normal(RuleOptions())]}, interval="1m", header=""))
     steps = DAYS * DAY
-    case = {
-        "rule_files": ["history.yml", "fast.yml"],
-        "group_eval_order": ["mlmon-history.rules", "fast"],
-        "evaluation_interval": "1h",
-        "tests": [
-            {
-                "interval": "1h",
-                "input_series": [
-                    {"series": name, "values": " ".join("_" if x != x else repr(float(x)) for x in np.broadcast_to(values, steps))}
-                    for name, values in inputs.items()
-                ],
-                "promql_expr_test": [one | {"eval_time": f"{60 * int(one['eval_time'][:-1])}m"} for one in expectations],
-            }
+    tests = {
+        "interval": "1h",
+        "input_series": [
+            {"series": name, "values": " ".join("_" if x != x else repr(float(x)) for x in np.broadcast_to(values, steps))}
+            for name, values in inputs.items()
         ],
+        "promql_expr_test": [one | {"eval_time": f"{60 * int(one['eval_time'][:-1])}m"} for one in expectations],
     }
-    (folder / "case.yml").write_text(yaml.safe_dump(case, width=10**6), encoding="utf-8")
-    command: list[str | Path] = [require("promtool", which), "test", "rules", "case.yml"]
-    ran = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
-    return ran.stdout + ran.stderr if ran.returncode else ""
+    return ask(require("promtool", which), folder, [history, *fast], tests)
 
 
 @pytest.mark.parametrize("which", SERIES)
@@ -208,7 +194,7 @@ def test_a_learned_level_outlives_an_outage_of_hours(which: str, tmp_path: Path)
 @pytest.mark.parametrize("which", SERIES)
 def test_the_alert_asks_for_more_than_the_learned_level(which: str, tmp_path: Path) -> None:
     """Drift of 0.8: the learned level decides, whatever the reference's is."""
-    options = RuleOptions(windows=("1h", "6h", "1d"), time_scale=cases.TIME_SCALE, max_bins=len(cases.BINS))
+    options = RuleOptions(windows=("1h", "6h", "1d"), time_scale=cases.TIME_SCALE, max_bins=len(cases.BINS), statistics=())
     replicas, expectations = [], []
     for model, known, reference, fires in (
         ("over", 0.3, 0.9, cases.BOTH),
@@ -226,7 +212,7 @@ def test_the_alert_asks_for_more_than_the_learned_level(which: str, tmp_path: Pa
             for window in options.windows:
                 replica.series.append({"series": level(model, "learned", window=window)[0], "values": f"{known}x50"})
         replicas.append(replica)
-        expectations.append(firing(50, model, cases.alerts("MlmonFeatureDrift", fires)))
+        expectations.append(firing(50, model, cases.alerts("MlmonFeatureDrift", fires), alertname="MlmonFeatureDrift"))
     assert not run(require("promtool", which), tmp_path, render(options), replicas, expectations)
 
 

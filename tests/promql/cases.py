@@ -19,7 +19,7 @@ MOVED = np.array([12.0, 12, 24, 72])
 """Rows a minute: 120; wasserstein 0.8, psi 0.6 against REFERENCE."""
 
 MINUTES = 76
-"""Of the cases on the committed files, in real time."""
+"""Of the cases in real time."""
 
 TIME_SCALE = 12
 SCALED_MINUTES = 84
@@ -47,6 +47,11 @@ class Case:
     life: Mapping[str, Any] = field(default_factory=dict)
     holds: tuple[tuple[int, str], ...] = ()
     """(minute, condition that has a result then): that a silent case is silent for its reason."""
+
+    @property
+    def last(self) -> int:
+        """The last minute that is asked for: promtool evaluates up to it."""
+        return max(*self.expected, *(minute for minute, _ in self.holds), 0)
 
 
 def change(minutes: int, at: int, before: npt.ArrayLike, after: npt.ArrayLike) -> npt.NDArray[np.float64]:

@@ -1,13 +1,13 @@
 """Runs ``promtool test rules`` on cases built in Python."""
 
+import json
 import subprocess
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from tests.promql.fleet import Replica
+from tests.promql.needed import Group, needed, parsed
 
 
 def expectation(expression: str, minute: int, samples: Mapping[str, float]) -> dict[str, Any]:
@@ -21,10 +21,11 @@ def close(expression: str, oracle: float, minute: int, labels: str, tolerance: f
     return expectation(f"abs(({expression}) - ({float(oracle)!r})) < bool {float(tolerance)!r}", minute, {labels: 1})
 
 
-def firing(minute: int, model: str, alerts: Iterable[tuple[str, str, int]]) -> dict[str, Any]:
-    """Exactly these alerts (name, severity, how many) of a model fire at a minute."""
+def firing(minute: int, model: str, alerts: Iterable[tuple[str, str, int]], **of: str) -> dict[str, Any]:
+    """Exactly these alerts (name, severity, how many) of a model fire at a minute: of all, or of those with some labels."""
     samples = {f'{{alertname="{name}", severity="{severity}"}}': float(times) for name, severity, times in alerts}
-    return expectation(f'count by (alertname, severity) (ALERTS{{alertstate="firing", model_name="{model}"}})', minute, samples)
+    labels = ", ".join(f'{label}="{value}"' for label, value in {"alertstate": "firing", "model_name": model, **of}.items())
+    return expectation(f"count by (alertname, severity) (ALERTS{{{labels}}})", minute, samples)
 
 
 def failures(said: str, of: Callable[[str], bool]) -> str:
@@ -40,13 +41,6 @@ def failures(said: str, of: Callable[[str], bool]) -> str:
     return "".join(part for part in parts if of(part.partition(", time:")[0]))
 
 
-def without(files: Mapping[str, str], group: str) -> dict[str, str]:
-    """Rule files without a group: promtool evaluates every group each minute, however seldom it is evaluated otherwise."""
-    parsed = {name: yaml.safe_load(text) for name, text in files.items()}
-    kept = {name: {"groups": [each for each in file["groups"] if each["name"] != group]} for name, file in parsed.items()}
-    return {name: yaml.safe_dump(file, width=10**6) for name, file in kept.items()}
-
-
 def run(
     promtool: Path,
     folder: Path,
@@ -54,26 +48,41 @@ def run(
     replicas: Sequence[Replica],
     expectations: Sequence[dict[str, Any]],
     alerts: Sequence[dict[str, Any]] = (),
+    without: str = "",
 ) -> str:
-    """What promtool says of the expectations that are not met; empty if all are."""
-    for name, text in rules.items():
-        (folder / name).write_text(text, encoding="utf-8")
-    case = {
-        "rule_files": list(rules),
-        "group_eval_order": [group["name"] for text in rules.values() for group in yaml.safe_load(text)["groups"]],
-        "evaluation_interval": "1m",
-        "tests": [
-            {
-                "interval": "1m",
-                "input_series": [series for replica in replicas for series in replica.series],
-                "promql_expr_test": list(expectations),
-                "alert_rule_test": list(alerts),
-            }
-        ],
+    """What promtool says of the expectations that are not met; empty if all are.
+
+    Args:
+        promtool: The program.
+        folder: To write into.
+        rules: Rule files: text by name. What neither an expectation nor an alert reads is left out: it takes time, no more.
+        replicas: What they expose.
+        expectations: Of queries.
+        alerts: Expectations of alerts.
+        without: A group that is left out all the same.
+    """
+    questions = [*(one["expr"] for one in expectations), *(f'ALERTS{{alertname="{one["alertname"]}"}}' for one in alerts)]
+    groups = [group for text in rules.values() for group in parsed(text) if group["name"] != without]
+    tests = {
+        "interval": "1m",
+        "input_series": [series for replica in replicas for series in replica.series],
+        "promql_expr_test": list(expectations),
+        "alert_rule_test": list(alerts),
     }
-    path = folder / "case.yml"
-    path.write_text(yaml.safe_dump(case, width=10**6), encoding="utf-8")
-    command: list[str | Path] = [promtool, "test", "rules", path.name]
+    return ask(promtool, folder, needed(groups, questions), tests)
+
+
+def ask(promtool: Path, folder: Path, groups: Sequence[Group], tests: Mapping[str, Any]) -> str:
+    """What promtool says of tests whose interval is the evaluations', too; empty if all are met."""
+    case = {
+        "rule_files": ["rules.yml"],
+        "group_eval_order": [group["name"] for group in groups],
+        "evaluation_interval": tests["interval"],
+        "tests": [tests],
+    }
+    for name, content in (("rules.yml", {"groups": groups}), ("case.yml", case)):
+        (folder / name).write_text(json.dumps(content, indent=1), encoding="utf-8")  # which is YAML, and written in no time
+    command: list[str | Path] = [promtool, "test", "rules", "case.yml"]
     ran = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
     said = ran.stdout + ran.stderr
     assert (ran.returncode == 0) == ("FAILED" not in said), said
