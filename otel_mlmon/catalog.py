@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 MetricType = Literal["counter", "gauge", "histogram"]
+Merge = Literal["sum", "min", "max", "latest", "oldest", "newest"]
 
-_UNITS = {"s": "seconds", "By": "bytes", "1": "ratio"}
+_UNITS = {"s": "seconds", "By": "bytes", "1": "ratio", "Cel": "celsius", "W": "watts"}
 _NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*")
 
 
@@ -26,6 +27,9 @@ class MetricFamily:
         help: One sentence for people.
         labels: OpenTelemetry attribute names, dotted, in a fixed order.
         area: The group under which the documentation lists it.
+        merge: How the processes of one server make one series. Over those that live: ``sum``, ``min``, ``max`` or ``latest``,
+            that of the process which began last. Over those that have ended, too: ``sum`` of counters, ``oldest`` (least) or
+            ``newest`` (greatest).
 
     Raises:
         ValueError: If the name would come out differently on the two routes to Prometheus.
@@ -40,6 +44,7 @@ class MetricFamily:
     help: str
     labels: tuple[str, ...]
     area: str
+    merge: Merge = "sum"
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -99,8 +104,12 @@ CALL_DURATION = MetricFamily(
 )
 CALLS_ACTIVE = MetricFamily("mlmon.calls_active", "gauge", "{call}", "Calls now in flight.", MODEL, "health")
 PREDICTIONS = MetricFamily("mlmon.predictions", "counter", "{row}", "Rows predicted by calls that succeeded.", MODEL, "health")
-START_TIME = MetricFamily("mlmon.start_time", "gauge", "s", "Unix time at which this process's counters began.", MODEL, "health")
-LAST_CALL_TIME = MetricFamily("mlmon.last_call_time", "gauge", "s", "Unix time at which the last call ended.", MODEL, "health")
+START_TIME = MetricFamily(
+    "mlmon.start_time", "gauge", "s", "Unix time at which this process's counters began.", MODEL, "health", merge="oldest"
+)
+LAST_CALL_TIME = MetricFamily(
+    "mlmon.last_call_time", "gauge", "s", "Unix time at which the last call ended.", MODEL, "health", merge="newest"
+)
 MODEL_INFO = MetricFamily(
     "mlmon.model.info",
     "gauge",
@@ -108,12 +117,19 @@ MODEL_INFO = MetricFamily(
     "Always 1; what the model is and what it was trained on.",
     (*MODEL, "task", "library.version", "reference.digest", "code.revision", "dataset", "feature.version", "environment"),
     "health",
+    merge="latest",
 )
 MODEL_TRAINED_TIME = MetricFamily(
-    "mlmon.model.trained_time", "gauge", "s", "Unix time at which the model was trained.", MODEL, "health"
+    "mlmon.model.trained_time", "gauge", "s", "Unix time at which the model was trained.", MODEL, "health", merge="latest"
 )
 MODEL_EVALUATION = MetricFamily(
-    "mlmon.model.evaluation", "gauge", "", "Evaluation metrics of the training, by name.", (*MODEL, "metric"), "health"
+    "mlmon.model.evaluation",
+    "gauge",
+    "",
+    "Evaluation metrics of the training, by name.",
+    (*MODEL, "metric"),
+    "health",
+    merge="latest",
 )
 MODEL_VALIDATION = MetricFamily(
     "mlmon.model.validation",
@@ -122,6 +138,7 @@ MODEL_VALIDATION = MetricFamily(
     "Always 1; results of the validation checks before release.",
     (*MODEL, "check", "result"),
     "health",
+    merge="latest",
 )
 HTTP_REQUESTS = MetricFamily(
     "mlmon.http.requests",
@@ -156,8 +173,12 @@ FEATURE_MOMENT = MetricFamily(
     (*FEATURE, "target", "space", "moment"),
     "moments",
 )
-FEATURE_MIN = MetricFamily("mlmon.feature.min", "gauge", "", "Least valid value of the last minutes.", FEATURE, "statistics")
-FEATURE_MAX = MetricFamily("mlmon.feature.max", "gauge", "", "Greatest valid value of the last minutes.", FEATURE, "statistics")
+FEATURE_MIN = MetricFamily(
+    "mlmon.feature.min", "gauge", "", "Least valid value of the last minutes.", FEATURE, "statistics", merge="min"
+)
+FEATURE_MAX = MetricFamily(
+    "mlmon.feature.max", "gauge", "", "Greatest valid value of the last minutes.", FEATURE, "statistics", merge="max"
+)
 
 # ---------------------------------------------------------------- data quality
 FEATURE_MISSING = MetricFamily(
@@ -188,7 +209,13 @@ SCHEMA_VIOLATIONS = MetricFamily(
 
 # ---------------------------------------------------------------- reference
 REFERENCE_BIN_COUNT = MetricFamily(
-    "mlmon.reference.bin.count", "gauge", "{value}", "Values of the reference by bin.", (*FEATURE, "bin"), "reference"
+    "mlmon.reference.bin.count",
+    "gauge",
+    "{value}",
+    "Values of the reference by bin.",
+    (*FEATURE, "bin"),
+    "reference",
+    merge="latest",
 )
 REFERENCE_BIN_WEIGHT = MetricFamily(
     "mlmon.reference.bin.weight",
@@ -197,6 +224,7 @@ REFERENCE_BIN_WEIGHT = MetricFamily(
     "Distance of the next bin's mean from this bin's, in standard deviations of the reference.",
     (*FEATURE, "bin"),
     "reference",
+    merge="latest",
 )
 REFERENCE_THRESHOLD = MetricFamily(
     "mlmon.reference.threshold",
@@ -205,6 +233,7 @@ REFERENCE_THRESHOLD = MetricFamily(
     "Level that a drift statistic reaches in normal operation, learned from time-ordered blocks of the reference.",
     (*FEATURE, "statistic", "window"),
     "reference",
+    merge="latest",
 )
 REFERENCE_NOISE = MetricFamily(
     "mlmon.reference.noise",
@@ -213,6 +242,7 @@ REFERENCE_NOISE = MetricFamily(
     "Noise floor of a drift statistic at one row against one: times 1/n + 1/m (psi), times its root (wasserstein).",
     (*FEATURE, "statistic"),
     "reference",
+    merge="latest",
 )
 REFERENCE_CORRELATION = MetricFamily(
     "mlmon.reference.correlation",
@@ -221,6 +251,7 @@ REFERENCE_CORRELATION = MetricFamily(
     "Correlation of a feature with a target in the reference: Pearson (z) or Spearman over bins (u).",
     (*FEATURE, "target", "space"),
     "reference",
+    merge="latest",
 )
 REFERENCE_CORRELATION_SAMPLES = MetricFamily(
     "mlmon.reference.correlation.samples",
@@ -229,6 +260,7 @@ REFERENCE_CORRELATION_SAMPLES = MetricFamily(
     "Rows behind the reference's correlation.",
     (*FEATURE, "target", "space"),
     "reference",
+    merge="latest",
 )
 REFERENCE_CORRELATION_THRESHOLD = MetricFamily(
     "mlmon.reference.correlation.threshold",
@@ -237,6 +269,7 @@ REFERENCE_CORRELATION_THRESHOLD = MetricFamily(
     "Shift of a correlation (Fisher's z) that normal operation reaches, learned from time-ordered blocks of the reference.",
     (*FEATURE, "target", "space", "window"),
     "reference",
+    merge="latest",
 )
 REFERENCE_STATISTIC = MetricFamily(
     "mlmon.reference.statistic",
@@ -245,9 +278,10 @@ REFERENCE_STATISTIC = MetricFamily(
     "Statistics of a numeric feature in the reference: mean, std, min, max, median.",
     (*FEATURE, "statistic"),
     "reference",
+    merge="latest",
 )
 REFERENCE_MISSING = MetricFamily(
-    "mlmon.reference.missing.ratio", "gauge", "1", "Share of missing values in the reference.", FEATURE, "reference"
+    "mlmon.reference.missing.ratio", "gauge", "1", "Share of missing values in the reference.", FEATURE, "reference", merge="latest"
 )
 REFERENCE_UNSEEN = MetricFamily(
     "mlmon.reference.unseen.ratio",
@@ -256,12 +290,13 @@ REFERENCE_UNSEEN = MetricFamily(
     "Share of values in new categories that the reference, by its rare ones, lets expect.",
     FEATURE,
     "reference",
+    merge="latest",
 )
 REFERENCE_OUTLIERS = MetricFamily(
-    "mlmon.reference.outliers.ratio", "gauge", "1", "Share of outliers in the reference.", FEATURE, "reference"
+    "mlmon.reference.outliers.ratio", "gauge", "1", "Share of outliers in the reference.", FEATURE, "reference", merge="latest"
 )
 REFERENCE_CREATED_TIME = MetricFamily(
-    "mlmon.reference.created_time", "gauge", "s", "Unix time at which the reference was built.", MODEL, "reference"
+    "mlmon.reference.created_time", "gauge", "s", "Unix time at which the reference was built.", MODEL, "reference", merge="latest"
 )
 
 # ---------------------------------------------------------------- thresholds
@@ -272,6 +307,7 @@ THRESHOLD = MetricFamily(
     "Alert thresholds set in code; an empty feature label means the whole model.",
     (*MODEL, "statistic", "severity", "feature"),
     "thresholds",
+    merge="latest",
 )
 
 NORMAL_HISTORY = MetricFamily(
@@ -281,6 +317,7 @@ NORMAL_HISTORY = MetricFamily(
     "How much recorded history the level of normal operation is learned from; absent where the reference alone tells it.",
     MODEL,
     "thresholds",
+    merge="latest",
 )
 
 # ---------------------------------------------------------------- self-monitoring
@@ -297,7 +334,38 @@ INTERNAL_ERRORS = MetricFamily(
 )
 QUEUE_ROWS = MetricFamily("mlmon.queue.rows", "gauge", "{row}", "Rows that wait for the worker.", MODEL, "self-monitoring")
 WORKER_TIME = MetricFamily("mlmon.worker", "counter", "s", "CPU time of the worker thread.", MODEL, "self-monitoring")
-SERIES = MetricFamily("mlmon.series", "gauge", "{series}", "Series that this monitor exposes now.", MODEL, "self-monitoring")
+SERIES = MetricFamily(
+    "mlmon.series", "gauge", "{series}", "Series that this monitor exposes now.", MODEL, "self-monitoring", merge="max"
+)
+
+PREDICTION_LOGS = MetricFamily(
+    "mlmon.prediction_logs",
+    "counter",
+    "{log_record}",
+    "Rows sampled for the prediction log: emitted, limited (beyond its rate) or failed.",
+    (*MODEL, "status"),
+    "self-monitoring",
+)
+PROCESSES = MetricFamily(
+    "mlmon.processes",
+    "gauge",
+    "{process}",
+    "Processes that the page shows: one, or all that share a folder.",
+    MODEL,
+    "self-monitoring",
+)
+EXPORTS = MetricFamily(
+    "mlmon.exports", "counter", "{export}", "Exports over OTLP, by outcome: one a period.", (*MODEL, "status"), "self-monitoring"
+)
+EXPORT_POINTS_REJECTED = MetricFamily(
+    "mlmon.export.points.rejected",
+    "counter",
+    "{data_point}",
+    "Data points that the receiver did not take from a request that it took.",
+    MODEL,
+    "self-monitoring",
+)
+EXPORT_TIME = MetricFamily("mlmon.export", "counter", "s", "CPU time of exporting over OTLP.", MODEL, "self-monitoring")
 
 # ---------------------------------------------------------------- process and system, by OpenTelemetry's semantic conventions
 # https://opentelemetry.io/docs/specs/semconv/system/ ; the model labels keep two monitors of one process apart.
@@ -326,6 +394,7 @@ PROCESS_OPEN_FILES_LIMIT = MetricFamily(
     "File descriptors the process may hold open.",
     MODEL,
     "system",
+    merge="min",
 )
 PROCESS_CONTEXT_SWITCHES = MetricFamily(
     "process.context_switches",
@@ -335,7 +404,7 @@ PROCESS_CONTEXT_SWITCHES = MetricFamily(
     (*MODEL, "process.context_switch.type"),
     "system",
 )
-PROCESS_UPTIME = MetricFamily("process.uptime", "gauge", "s", "Time since the process started.", MODEL, "system")
+PROCESS_UPTIME = MetricFamily("process.uptime", "gauge", "s", "Time since the process started.", MODEL, "system", merge="max")
 GC_COLLECTIONS = MetricFamily(
     "cpython.gc.collections", "counter", "{collection}", "Garbage collections.", (*MODEL, "cpython.gc.generation"), "system"
 )
@@ -355,7 +424,9 @@ GC_UNCOLLECTABLE = MetricFamily(
     (*MODEL, "cpython.gc.generation"),
     "system",
 )
-SYSTEM_CPU_TIME = MetricFamily("system.cpu.time", "counter", "s", "CPU time of the machine.", (*MODEL, "cpu.mode"), "system")
+SYSTEM_CPU_TIME = MetricFamily(
+    "system.cpu.time", "counter", "s", "CPU time of the machine.", (*MODEL, "cpu.mode"), "system", merge="newest"
+)
 SYSTEM_CPU_UTILIZATION = MetricFamily(
     "system.cpu.utilization",
     "gauge",
@@ -363,17 +434,38 @@ SYSTEM_CPU_UTILIZATION = MetricFamily(
     "Share of the machine's CPU time since the last reading.",
     (*MODEL, "cpu.mode"),
     "system",
+    merge="latest",
 )
-SYSTEM_CPU_LOGICAL = MetricFamily("system.cpu.logical.count", "gauge", "{cpu}", "Logical processors.", MODEL, "system")
+SYSTEM_CPU_LOGICAL = MetricFamily(
+    "system.cpu.logical.count", "gauge", "{cpu}", "Logical processors.", MODEL, "system", merge="latest"
+)
 SYSTEM_MEMORY_USAGE = MetricFamily(
-    "system.memory.usage", "gauge", "By", "Memory of the machine by state.", (*MODEL, "system.memory.state"), "system"
+    "system.memory.usage",
+    "gauge",
+    "By",
+    "Memory of the machine by state.",
+    (*MODEL, "system.memory.state"),
+    "system",
+    merge="latest",
 )
-SYSTEM_MEMORY_LIMIT = MetricFamily("system.memory.limit", "gauge", "By", "Memory of the machine.", MODEL, "system")
+SYSTEM_MEMORY_LIMIT = MetricFamily("system.memory.limit", "gauge", "By", "Memory of the machine.", MODEL, "system", merge="latest")
 SYSTEM_DISK_IO = MetricFamily(
-    "system.disk.io", "counter", "By", "Disk bytes moved by the machine.", (*MODEL, "system.device", "disk.io.direction"), "system"
+    "system.disk.io",
+    "counter",
+    "By",
+    "Disk bytes moved by the machine.",
+    (*MODEL, "system.device", "disk.io.direction"),
+    "system",
+    merge="newest",
 )
 SYSTEM_DISK_OPERATIONS = MetricFamily(
-    "system.disk.operations", "counter", "{operation}", "Disk operations.", (*MODEL, "system.device", "disk.io.direction"), "system"
+    "system.disk.operations",
+    "counter",
+    "{operation}",
+    "Disk operations.",
+    (*MODEL, "system.device", "disk.io.direction"),
+    "system",
+    merge="newest",
 )
 SYSTEM_FILESYSTEM_USAGE = MetricFamily(
     "system.filesystem.usage",
@@ -382,6 +474,7 @@ SYSTEM_FILESYSTEM_USAGE = MetricFamily(
     "File system space by state.",
     (*MODEL, "system.filesystem.mountpoint", "system.filesystem.state"),
     "system",
+    merge="latest",
 )
 SYSTEM_FILESYSTEM_UTILIZATION = MetricFamily(
     "system.filesystem.utilization",
@@ -390,9 +483,16 @@ SYSTEM_FILESYSTEM_UTILIZATION = MetricFamily(
     "Share of file system space used.",
     (*MODEL, "system.filesystem.mountpoint"),
     "system",
+    merge="latest",
 )
 SYSTEM_NETWORK_IO = MetricFamily(
-    "system.network.io", "counter", "By", "Network bytes.", (*MODEL, "network.interface.name", "network.io.direction"), "system"
+    "system.network.io",
+    "counter",
+    "By",
+    "Network bytes.",
+    (*MODEL, "network.interface.name", "network.io.direction"),
+    "system",
+    merge="newest",
 )
 SYSTEM_NETWORK_ERRORS = MetricFamily(
     "system.network.errors",
@@ -401,6 +501,7 @@ SYSTEM_NETWORK_ERRORS = MetricFamily(
     "Network errors.",
     (*MODEL, "network.interface.name", "network.io.direction"),
     "system",
+    merge="newest",
 )
 SYSTEM_NETWORK_DROPPED = MetricFamily(
     "system.network.packet.dropped",
@@ -409,8 +510,25 @@ SYSTEM_NETWORK_DROPPED = MetricFamily(
     "Network packets dropped.",
     (*MODEL, "network.interface.name", "network.io.direction"),
     "system",
+    merge="newest",
 )
-SYSTEM_UPTIME = MetricFamily("system.uptime", "gauge", "s", "Time since the machine started.", MODEL, "system")
+SYSTEM_UPTIME = MetricFamily("system.uptime", "gauge", "s", "Time since the machine started.", MODEL, "system", merge="latest")
+
+# ---------------------------------------------------------------- GPU, by OpenTelemetry's semantic conventions
+# https://opentelemetry.io/docs/specs/semconv/hardware/gpu/
+GPU = (*MODEL, "hw.id", "hw.name")
+GPU_UTILIZATION = MetricFamily(
+    "hw.gpu.utilization", "gauge", "1", "Share of time in which the GPU computed.", (*GPU, "hw.gpu.task"), "gpu", merge="latest"
+)
+GPU_MEMORY_USAGE = MetricFamily("hw.gpu.memory.usage", "gauge", "By", "GPU memory in use.", GPU, "gpu", merge="latest")
+GPU_MEMORY_LIMIT = MetricFamily("hw.gpu.memory.limit", "gauge", "By", "GPU memory.", GPU, "gpu", merge="latest")
+GPU_MEMORY_UTILIZATION = MetricFamily(
+    "hw.gpu.memory.utilization", "gauge", "1", "Share of the GPU's memory in use.", GPU, "gpu", merge="latest"
+)
+GPU_TEMPERATURE = MetricFamily(
+    "hw.temperature", "gauge", "Cel", "Temperature of the GPU.", (*GPU, "hw.sensor_location"), "gpu", merge="latest"
+)
+GPU_POWER = MetricFamily("hw.power", "gauge", "W", "Electric power that the GPU draws.", (*GPU, "hw.type"), "gpu", merge="latest")
 
 CATALOG: tuple[MetricFamily, ...] = tuple(value for value in list(globals().values()) if isinstance(value, MetricFamily))
 """Every family, in the order declared."""

@@ -1,8 +1,8 @@
 """All counters of one monitor: one array, one lock."""
 
 import threading
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +10,8 @@ import numpy.typing as npt
 from otel_mlmon.catalog import MetricFamily
 
 Floats = npt.NDArray[np.float64]
+
+_NONE: "Mapping[int, Exemplar]" = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +42,35 @@ class Series:
 
 
 @dataclass(frozen=True, slots=True)
+class Exemplar:
+    """One observation with the trace that it came from.
+
+    Attributes:
+        value: What was observed, in the family's unit; 1 of a counter.
+        time: Unix time, seconds.
+        trace_id: Identifier of the trace, 128 bits.
+        span_id: Identifier of the span, 64 bits.
+    """
+
+    value: float
+    time: float
+    trace_id: int
+    span_id: int
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """One consistent instant of a store.
 
     Attributes:
         series: All series; the same object until a series is added, so that readers may cache by identity.
         values: Copy of the array, shape ``(slots,)``. A gauge that is NaN has no value: leave its series out.
+        exemplars: The last exemplar by slot, of counters and of buckets of histograms; of this process alone.
     """
 
     series: tuple[Series, ...]
     values: Floats
+    exemplars: Mapping[int, Exemplar] = field(default_factory=dict)
 
 
 class SeriesStore:
@@ -72,6 +93,7 @@ class SeriesStore:
         self._frozen: tuple[Series, ...] = ()
         self._index: dict[tuple[MetricFamily, tuple[str, ...]], int] = {}
         self._samples = 0
+        self._exemplars: dict[int, Exemplar] = {}
 
     @property
     def samples(self) -> int:
@@ -106,11 +128,12 @@ class SeriesStore:
                     found = self._allocate(family, [labels], bounds)
         return found
 
-    def add(self, blocks: Iterable[tuple[int, Floats]]) -> None:
-        """Add blocks of increments, each from its first slot on, in one instant."""
+    def add(self, blocks: Iterable[tuple[int, Floats]], exemplars: Mapping[int, Exemplar] = _NONE) -> None:
+        """Add blocks of increments, each from its first slot on, in one instant; exemplars by slot replace earlier ones."""
         with self._lock:
             for start, increments in blocks:
                 self._values[start : start + len(increments)] += increments
+            self._exemplars.update(exemplars)
 
     def set(self, index: int, value: float) -> None:
         """Set one gauge; NaN removes its value."""
@@ -127,12 +150,13 @@ class SeriesStore:
         with self._lock:
             if len(self._frozen) != len(self._series):
                 self._frozen = tuple(self._series)
-            return Snapshot(self._frozen, self._values[: self._used].copy())
+            return Snapshot(self._frozen, self._values[: self._used].copy(), self._exemplars.copy())
 
     def reset(self) -> None:
         """Begin anew in a forked child: a new lock, since the old one may be held by a thread that is not there; counters at 0."""
         self._lock = threading.Lock()
         self._values[self._counts] = 0.0
+        self._exemplars = {}
         if len(self._index) != len(self._series):  # the fork came while a series was added
             self._index = {(one.family, one.labels): one.index for one in self._series}
             self._used = self._series[-1].index + self._series[-1].width

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from otel_mlmon import Feature, Monitor, Schema, catalog, records, vitals, worker
+from otel_mlmon import Feature, Monitor, Schema, catalog, records, sink, vitals, worker
 from otel_mlmon import watch as calls_of_ours
 from otel_mlmon.settings import Settings
 from tests.concurrency import interruptions, no_new_threads
@@ -96,7 +96,7 @@ def test_a_signal_handler_may_call_what_it_interrupts(outer: str, inner: str) ->
 
         usual = signal.signal(signal.SIGUSR1, lambda *_: record(inner))
         try:
-            for interrupted in interruptions([calls_of_ours, worker, vitals, records]):
+            for interrupted in interruptions([calls_of_ours, sink, worker, vitals, records]):
                 with interrupted(lambda: signal.raise_signal(signal.SIGUSR1)):
                     record(outer)
         finally:
