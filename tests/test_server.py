@@ -1,24 +1,29 @@
 """The metrics server, asked by real clients: requests, http.client, raw sockets and TLS."""
 
+import contextlib
 import gzip
 import os
 import shutil
 import socket
 import ssl
 import subprocess
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import requests
 from prometheus_client import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from otel_mlmon.catalog import LAST_CALL_TIME, PREDICTIONS
+from otel_mlmon.catalog import CALLS, LAST_CALL_TIME, PREDICTIONS
+from otel_mlmon.exposition import server as server_module
 from otel_mlmon.exposition.server import MetricsServer, _Handler, start_server
-from otel_mlmon.store import SeriesStore
+from otel_mlmon.store import SeriesStore, Snapshot
 
 CREDENTIALS = {"username": "prométheus", "password": "pass:wörd"}
 OPENMETRICS = "application/openmetrics-text;version=1.0.0;q=0.6,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
@@ -141,6 +146,97 @@ def test_a_silent_client_is_let_go_in_the_end(server: MetricsServer, monkeypatch
     monkeypatch.setattr(_Handler, "timeout", 0.05)
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as silent:
         assert silent.recv(1) == b""
+
+
+def large_store() -> SeriesStore:
+    """Its page, some 10 MB, is more than the kernel keeps for a client that does not read."""
+    made = SeriesStore()
+    made.allocate(CALLS, [("m", "1", f"{number}" * 1_000_000) for number in range(10)])
+    return made
+
+
+def ask(running: MetricsServer, method: str = "GET") -> socket.socket:
+    """A connection that has sent a request."""
+    client = socket.create_connection(("127.0.0.1", running.port), timeout=30)
+    client.sendall(f"{method} /metrics HTTP/1.1\r\nHost: test\r\n\r\n".encode())
+    return client
+
+
+def answer(client: socket.socket) -> tuple[str, bytes]:
+    """The head and the body of what it is sent, until the server closes."""
+    with client, client.makefile("rb") as received:
+        head, _, body = received.read().partition(b"\r\n\r\n")
+    return head.decode("latin-1"), body
+
+
+def settled(running: MetricsServer, connections: int = 0) -> bool:
+    """Whether the server has so many connections in the end."""
+    deadline = time.monotonic() + 30
+    while len(running._server._open) != connections and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return len(running._server._open) == connections
+
+
+def test_two_hundred_scrapes_at_once_are_all_answered() -> None:
+    """With whole pages that are no older than their requests; those who wait share what is rendered next."""
+    source, begun, asked, shown = store(), threading.Event(), threading.Event(), []
+
+    def collect() -> Snapshot:
+        shown.append(source.snapshot())
+        begun.set()
+        asked.wait(30)
+        return shown[-1]
+
+    with start_server([], port=0) as running:
+        running.collector._sources = (collect,)  # `add` would wait for it
+        clients = [ask(running) for _ in range(100)]
+        assert begun.wait(30)
+        source.add([(1, np.array([5.0]))])
+        clients += [ask(running) for _ in range(100)]
+        assert settled(running, 200)
+        asked.set()
+        pages = [answer(client) for client in clients]
+    assert {head.splitlines()[0] for head, _ in pages} == {"HTTP/1.0 200 OK"}
+    assert all(f"Content-Length: {len(body)}" in head.splitlines() for head, body in pages)
+    assert all(b'mlmon_predictions_total{model_name="m",model_version="1"} 5.0\n' in body for _, body in pages[100:])
+    assert len(shown) < 100
+
+
+def test_a_client_that_never_reads_is_let_go(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    """It holds up nobody, and its page is not kept for ever; without a word. The test only shortens the time."""
+    monkeypatch.setattr(_Handler, "timeout", 0.3)
+    with start_server([large_store().snapshot], port=0) as running, ask(running):
+        assert get(running.url, headers={"Accept-Encoding": "gzip"}).ok
+        assert settled(running)
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_of_too_many_connections_the_oldest_is_let_go(tls: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever hangs, silent or not reading, cannot keep a scrape out. The test only lowers their number."""
+    monkeypatch.setattr(server_module, "_CONNECTIONS", 3)
+    options = certificate(tmp_path) if tls else {}
+    with start_server([large_store().snapshot], port=0, **options) as running:
+        hanging = [ask(running) for _ in range(3)]
+        assert get(running.url, verify=str(options["certificate"]) if tls else None).ok
+        assert len(running._server._open) <= 3
+        hanging[0].settimeout(10)
+        received = 0
+        with contextlib.suppress(ConnectionResetError):
+            while piece := hanging[0].recv(1 << 20):
+                received += len(piece)
+        assert received < 10_000_000
+        for client in hanging:
+            client.close()
+        assert settled(running)
+
+
+def test_head_is_get_without_the_page(server: MetricsServer) -> None:
+    """RFC 9110: the same header fields, and no content."""
+    got, page = answer(ask(server))
+    head, nothing = answer(ask(server, "HEAD"))
+    assert [line for line in head.splitlines() if "Date" not in line] == [line for line in got.splitlines() if "Date" not in line]
+    assert (len(page) > 0, nothing) == (True, b"")
 
 
 def test_clients_that_go_away_are_no_news(server: MetricsServer, capfd: pytest.CaptureFixture[str]) -> None:

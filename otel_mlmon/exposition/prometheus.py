@@ -7,11 +7,12 @@ from itertools import accumulate, chain
 import numpy as np
 import numpy.typing as npt
 from prometheus_client import Metric
+from prometheus_client.samples import Exemplar as ShownExemplar
 from prometheus_client.samples import Sample
 from prometheus_client.utils import floatToGoString
 
 from otel_mlmon.catalog import CATALOG, MetricFamily
-from otel_mlmon.store import Series, Snapshot
+from otel_mlmon.store import Exemplar, Series, Snapshot
 
 Source = Callable[[], Snapshot]
 """What a page is read from: ``monitor.collect``."""
@@ -22,7 +23,8 @@ Floats = npt.NDArray[np.float64]
 class Collector:
     """Series of one or more sources as one page, on which each family appears once.
 
-    A scrape costs what its numbers cost: names and labels are laid out again only when a series was added.
+    A scrape costs what its numbers cost: names and labels are laid out again only when a series was added. Sources that give the
+    same series, the very tuple, show one view: it appears once.
 
     Args:
         sources: Each is called once a scrape and gives one consistent instant.
@@ -44,7 +46,33 @@ class Collector:
     def __init__(self, *sources: Source) -> None:
         self._sources = sources
         self._layout = _Layout(())
-        self._read()
+        if len(sources) > 1:  # one alone is not read before it is asked: a parent of preloaded workers stays out of their folder
+            self._read()
+
+    def add(self, source: Source) -> None:
+        """Show one more source from now on.
+
+        Args:
+            source: ``monitor.collect`` of another monitor.
+
+        Raises:
+            ValueError: If it holds a series of another source; it is not shown then.
+        """
+        sources = (*self._sources, source)
+        _Layout(_snapshots(sources))
+        self._sources = sources
+
+    def remove(self, source: Source) -> None:
+        """Show a source no more.
+
+        Args:
+            source: What was given once; given twice, it stays once.
+
+        Raises:
+            ValueError: If it is not shown.
+        """
+        place = self._sources.index(source)
+        self._sources = self._sources[:place] + self._sources[place + 1 :]
 
     def describe(self) -> Iterator[Metric]:
         """Every family that may appear, so that a registry knows the names before the first series exists."""
@@ -57,13 +85,15 @@ class Collector:
         Raises:
             ValueError: If two sources hold the same series.
         """
-        layout, numbers = self._read()
+        layout, numbers, exemplars = self._read()
         present = ~np.isnan(numbers)
         values = numbers.tolist()
+        shown = {position: ShownExemplar(_trace(one), one.value, one.time) for position, one in exemplars}
         for block in layout.blocks:
             metric = _metric(block.family)
             metric.samples = [
-                Sample(layout.names[position], layout.labels[position], values[position]) for position in block.positions(present)
+                Sample(layout.names[position], layout.labels[position], values[position], None, shown.get(position))
+                for position in block.positions(present)
             ]
             if metric.samples:
                 yield metric
@@ -86,26 +116,43 @@ class Collector:
             https://prometheus.io/docs/instrumenting/exposition_formats/ and
             https://prometheus.io/docs/specs/om/open_metrics_spec/
         """
-        layout, numbers = self._read()
+        layout, numbers, exemplars = self._read()
         present = ~np.isnan(numbers)
+        texts = list(map(repr, numbers.tolist()))
         if openmetrics:
             present[layout.not_openmetrics] = False
-        texts = list(map(repr, numbers.tolist()))
+            for position, one in exemplars:
+                trace = ",".join(f'{name}="{text}"' for name, text in _trace(one).items())
+                texts[position] += f" # {{{trace}}} {one.value!r} {one.time!r}"
+        lines: list[str] = [""] * (2 * len(texts))
+        lines[::2], lines[1::2] = layout.prefixes, texts
         parts: list[str] = []
         for block in layout.blocks:
             positions = block.positions(present)
             if positions:
                 parts.append(block.openmetrics_header if openmetrics else block.text_header)
-                parts.extend(chain.from_iterable((layout.prefixes[position], texts[position]) for position in positions))
+                if isinstance(positions, range):
+                    parts += lines[2 * positions.start : 2 * positions.stop]
+                else:
+                    parts.extend(chain.from_iterable((lines[2 * position], lines[2 * position + 1]) for position in positions))
         parts.append("\n# EOF\n" if openmetrics else "\n")
-        return "".join(parts)[1:].encode()
+        parts[0] = parts[0][1:]  # the page begins with no empty line
+        return "".join(parts).encode()
 
-    def _read(self) -> tuple["_Layout", Floats]:
-        snapshots = [source() for source in self._sources]
-        layout = self._layout
+    def _read(self) -> "tuple[_Layout, Floats, list[tuple[int, Exemplar]]]":
+        """The layout, the number of each sample, and the exemplars by position of their sample."""
+        try:
+            snapshots, layout = self._laid_out()
+        except ValueError:  # another process added a series while two monitors were asked for their one view; or it stays wrong
+            snapshots, layout = self._laid_out()
+        return layout, layout.numbers(snapshots), layout.exemplars(snapshots)
+
+    def _laid_out(self) -> "tuple[list[Snapshot], _Layout]":
+        snapshots = _snapshots(self._sources)
+        layout = self._layout  # another thread may replace it at any time
         if not layout.shows(snapshots):
             layout = self._layout = _Layout(snapshots)
-        return layout, layout.numbers(snapshots)
+        return snapshots, layout
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,12 +196,13 @@ class _Layout:
         self.names: list[str] = []
         self.labels: list[dict[str, str]] = []
         self.not_openmetrics: list[int] = []
-        offsets = list(accumulate((len(snapshot.values) for snapshot in snapshots), initial=0))
-        self._cumulated = offsets[-1]  # the running counts of histograms lie behind the sources' numbers
+        self._offsets = list(accumulate((len(snapshot.values) for snapshot in snapshots), initial=0))
+        self._cumulated = self._offsets[-1]  # the running counts of histograms lie behind the sources' numbers
         self._slots: list[int] = []
+        self._counted: dict[int, int] = {}  # positions of samples that may have an exemplar, by slot
         self._buckets: list[int] = []
         self._starts: list[int] = []
-        families = _by_family(zip(offsets, self._series, strict=False))
+        families = _by_family(zip(self._offsets, self._series, strict=False))
         for family in sorted(families, key=_order):
             start = len(self.names)
             for offset, series in families[family]:
@@ -177,12 +225,24 @@ class _Layout:
         running -= np.repeat(running[starts] - counts[starts], self._widths)
         return np.concatenate([values, running])[slots]
 
+    def exemplars(self, snapshots: Sequence[Snapshot]) -> list[tuple[int, Exemplar]]:
+        """The exemplars and the positions of their samples."""
+        found = []
+        for offset, snapshot in zip(self._offsets, snapshots, strict=False):
+            for slot, exemplar in snapshot.exemplars.items():
+                position = self._counted.get(offset + slot)
+                if position is not None:
+                    found.append((position, exemplar))
+        return found
+
     def _add(self, offset: int, series: Series) -> None:
         family, index = series.family, offset + series.index
         # A lone surrogate, as JSON may bring one into a column's name, would spoil the whole page.
         texts = (text.encode("utf-8", "replace").decode() for text in series.labels)
         labels = dict(zip(family.prometheus_labels, texts, strict=True))
         if family.type != "histogram":
+            if family.type == "counter":
+                self._counted[index] = len(self.names)
             self._sample(family.prometheus_name, labels, index)
             return
         # HistogramMetricFamily leaves out _sum and _count where the first bound is negative; the features here may well be.
@@ -190,6 +250,7 @@ class _Layout:
         self._starts.append(len(self._buckets))
         for position, bound in enumerate((*series.bounds, np.inf)):
             le = floatToGoString(bound)  # type: ignore[no-untyped-call]  # prometheus_client leaves this one untyped
+            self._counted[index + position] = len(self.names)
             self._sample(f"{name}_bucket", {**labels, "le": le}, self._cumulated + len(self._buckets))
             self._buckets.append(index + position)
         if series.bounds and series.bounds[0] < 0:
@@ -201,6 +262,16 @@ class _Layout:
         self.names.append(name)
         self.labels.append(labels)
         self._slots.append(slot)
+
+
+def _snapshots(sources: Iterable[Source]) -> list[Snapshot]:
+    """What the sources show, each view once."""
+    found: list[Snapshot] = []
+    for source in sources:
+        snapshot = source()
+        if all(snapshot.series is not earlier.series for earlier in found):
+            found.append(snapshot)
+    return found
 
 
 def _by_family(sources: Iterable[tuple[int, tuple[Series, ...]]]) -> dict[MetricFamily, list[tuple[int, Series]]]:
@@ -226,6 +297,10 @@ def _order(family: MetricFamily) -> tuple[int, str]:
 
 def _metric(family: MetricFamily) -> Metric:
     return Metric(family.prometheus_family, family.help, family.type)
+
+
+def _trace(exemplar: Exemplar) -> dict[str, str]:
+    return {"span_id": f"{exemplar.span_id:016x}", "trace_id": f"{exemplar.trace_id:032x}"}
 
 
 def _prefix(name: str, labels: dict[str, str]) -> str:

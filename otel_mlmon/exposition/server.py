@@ -1,9 +1,12 @@
 """A small HTTP or HTTPS server for ``/metrics``."""
 
 import base64
+import contextlib
 import errno
 import gzip
 import hmac
+import io
+import itertools
 import os
 import socket
 import ssl
@@ -22,9 +25,12 @@ from prometheus_client.exposition import choose_encoder, gzip_accepted
 from otel_mlmon.exposition.prometheus import Collector, Source
 
 if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 _SILENT_CLIENT_SECONDS = 10.0
+_CONNECTIONS = 256
+"""At once. One more, and the oldest is let go: a scrape takes milliseconds, so that one hangs."""
 _CLOSE_SECONDS = 0.1  # how often the server looks whether it was closed
 
 
@@ -32,13 +38,15 @@ class MetricsServer:
     """A running server; made by ``start_server``.
 
     Attributes:
+        collector: What it shows: sources may come and go.
         address: The address it listens on.
         port: The port it listens on: the real one where 0 was asked for.
         url: Where a scrape finds the page.
     """
 
-    def __init__(self, server: "_Server", address: str, scheme: str) -> None:
+    def __init__(self, server: "_Server", collector: Collector, address: str, scheme: str) -> None:
         self._server = server
+        self.collector = collector
         self.address = address
         self.port: int = server.server_address[1]
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)  # noqa: S104 - listening there is the user's choice
@@ -98,7 +106,8 @@ def start_server(
     """
     if not 0 <= port <= 65535:
         raise ValueError(f"metrics server: port must be from 0 to 65535, got {port!r}")
-    application = _application(Collector(*sources))
+    collector = Collector(*sources)
+    application = _application(collector)
     if username is not None or password is not None:
         application = _authenticated(application, username, password)
     context = _tls(certificate, key, client_ca)
@@ -111,25 +120,50 @@ def start_server(
             hint = "; one server can serve several monitors: exposition.server.start_server([first.collect, second.collect], ...)"
         raise OSError(error.errno, f"cannot serve metrics on {address!r}, port {port}: {error.strerror}{hint}") from error
     server.set_app(application)
-    return MetricsServer(server, address, "http" if context is None else "https")
+    return MetricsServer(server, collector, address, "http" if context is None else "https")
 
 
 class _Handler(WSGIRequestHandler):
     timeout = _SILENT_CLIENT_SECONDS
     """A client that connects and never sends loses its thread after this time."""
 
+    def setup(self) -> None:
+        """As usual, but with a writer of our own."""
+        super().setup()
+        self.wfile = _Writer(self.connection)
+
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name is http.server's
         """A scrape is not news."""
+
+
+class _Writer(io.BufferedIOBase):
+    """Sends what it is given. Where that fails or takes too long the client has gone, which wsgiref takes for no news."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: "ReadableBuffer") -> int:
+        try:
+            self._connection.sendall(data)
+        except OSError as error:
+            raise BrokenPipeError(*error.args) from error
+        return memoryview(data).nbytes
 
 
 class _Server(ThreadingMixIn, WSGIServer):
     """One daemon thread a connection; the TLS handshake happens there too, so that no client can hold up the others."""
 
     daemon_threads = True
+    request_queue_size = _CONNECTIONS
 
     def __init__(self, family: socket.AddressFamily, host: Any, context: ssl.SSLContext | None) -> None:
         self.address_family = family
         self._context = context
+        self._open: dict[socket.socket, None] = {}  # the oldest first
+        self._opening = threading.Lock()
         super().__init__(host, _Handler)
 
     def server_bind(self) -> None:
@@ -144,10 +178,49 @@ class _Server(ThreadingMixIn, WSGIServer):
             connection = self._context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
         return connection, client
 
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Handle one more connection; when there are too many, let the oldest go."""
+        with self._opening:
+            self._open[request] = None
+            if len(self._open) > _CONNECTIONS:
+                oldest = next(iter(self._open))
+                del self._open[oldest]
+                with contextlib.suppress(OSError):  # it may have ended by itself
+                    socket.socket.shutdown(oldest, socket.SHUT_RDWR)  # a TLS socket's own would not stop its thread
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Close a connection."""
+        with self._opening:
+            self._open.pop(request, None)
+        super().shutdown_request(request)
+
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Clients that vanish, stay silent or speak no TLS are theirs to mend; anything else is printed, as usual."""
         if not isinstance(sys.exc_info()[1], OSError):
             super().handle_error(request, client_address)
+
+
+class _Pages:
+    """Pages for many clients at once: those who wait while one is rendered share the next. No page is older than its request."""
+
+    def __init__(self, collector: Collector) -> None:
+        self._collector = collector
+        self._lock = threading.Lock()
+        self._clock = itertools.count()
+        self._last: dict[tuple[bool, bool], tuple[int, bytes]] = {}
+
+    def page(self, *, openmetrics: bool, packed: bool) -> bytes:
+        """The page, in one of two formats, as it is or by gzip."""
+        asked = next(self._clock)
+        with self._lock:
+            began, page = self._last.get((openmetrics, packed), (-1, b""))
+            if began < asked:
+                began = next(self._clock)
+                page = self._collector.render(openmetrics=openmetrics)
+                page = gzip.compress(page, compresslevel=1) if packed else page
+                self._last[openmetrics, packed] = began, page
+        return page
 
 
 def _application(collector: Collector) -> "WSGIApplication":
@@ -155,19 +228,21 @@ def _application(collector: Collector) -> "WSGIApplication":
     registry = CollectorRegistry()
     registry.register(collector)
     rest: WSGIApplication = make_wsgi_app(registry)
+    pages = _Pages(collector)
 
     def application(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         content_type = choose_encoder(environ.get("HTTP_ACCEPT", ""))[1]
         escaped = "escaping=dots" in content_type or "escaping=values" in content_type
-        if environ["REQUEST_METHOD"] != "GET" or environ.get("QUERY_STRING") or environ["PATH_INFO"] == "/favicon.ico" or escaped:
+        reads = environ["REQUEST_METHOD"] in {"GET", "HEAD"}
+        if not reads or environ.get("QUERY_STRING") or environ["PATH_INFO"] == "/favicon.ico" or escaped:
             return rest(environ, start_response)
-        page = collector.render(openmetrics=content_type.startswith("application/openmetrics-text"))
-        headers = [("Content-Type", content_type)]
-        if gzip_accepted(environ.get("HTTP_ACCEPT_ENCODING", "")):
-            page = gzip.compress(page, compresslevel=1)
+        packed = gzip_accepted(environ.get("HTTP_ACCEPT_ENCODING", ""))
+        page = pages.page(openmetrics=content_type.startswith("application/openmetrics-text"), packed=packed)
+        headers = [("Content-Type", content_type), ("Content-Length", str(len(page)))]
+        if packed:
             headers.append(("Content-Encoding", "gzip"))
         start_response("200 OK", headers)
-        return [page]
+        return [page] if environ["REQUEST_METHOD"] == "GET" else []
 
     return application
 
