@@ -10,6 +10,8 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from otel_mlmon.forks import at_child_exit
+
 MAX_ITEM_ROWS = 1024
 """Larger batches are split before they queue, so that one drain stays small in memory."""
 
@@ -93,6 +95,8 @@ class Worker:
                 thread = threading.Thread(target=self._run, name=self._name, daemon=True)
                 thread.start()
                 self._thread = thread
+                settle_at_exit()
+                at_child_exit(_settle_all, first=True)
         except RuntimeError:
             pass
         finally:
@@ -136,14 +140,22 @@ class Worker:
                 return True
         return self._drain(deadline - time.monotonic())
 
+    def wake(self) -> None:
+        """Drain soon, without waiting for it."""
+        self._wake.put(None)
+
+    def end(self) -> None:
+        """Begin to close, without waiting for it: several may end at a time."""
+        self._closed = True
+        self.wake()
+
     def close(self, timeout: float = 5.0) -> bool:
         """Handle what is queued, end the thread and refuse further items. Idempotent.
 
         Returns:
             Whether everything was handled in time.
         """
-        self._closed = True
-        self._wake.put(None)
+        self.end()
         thread = self._thread
         if self._drainer == threading.get_ident() or thread is threading.current_thread():
             return False  # closed by what is being handled: the thread ends by itself, after what is queued
@@ -225,9 +237,29 @@ _WORKERS: "weakref.WeakSet[Worker]" = weakref.WeakSet()
 """Hooks cannot be unregistered, so they must not keep a worker alive."""
 
 
+_EXIT_SECONDS = 5.0  # for all workers together: a model that is stuck holds up none but itself
+
+
 def _close_all() -> None:
-    for worker in list(_WORKERS):
-        worker.close()
+    workers, deadline = list(_WORKERS), time.monotonic() + _EXIT_SECONDS
+    for worker in workers:
+        worker.end()
+    for worker in workers:
+        worker.close(max(0.0, deadline - time.monotonic()))
 
 
 atexit.register(_close_all)
+
+
+def settle_at_exit() -> None:
+    """Handle what is queued before the exit handlers of now run: some of them close the pipelines that spans and logs go to."""
+    atexit.unregister(_settle_all)
+    atexit.register(_settle_all)
+
+
+def _settle_all() -> None:
+    workers, deadline = [worker for worker in list(_WORKERS) if worker.queued_rows], time.monotonic() + _EXIT_SECONDS
+    for worker in workers:
+        worker.wake()
+    for worker in workers:
+        worker.flush(max(0.0, deadline - time.monotonic()))

@@ -316,6 +316,19 @@ def test_many_first_items_start_one_thread() -> None:
         assert desk.worker.close()
 
 
+@pytest.mark.parametrize("leave", [worker_module._settle_all, worker_module._close_all])
+def test_at_the_end_workers_do_not_wait_for_each_other(leave: Callable[[], None]) -> None:
+    """Ten models that are stuck would else hold up the interpreter ten times as long."""
+    both = threading.Barrier(2)
+    desks = [Desk(), Desk()]
+    for desk in desks:
+        assert desk.worker.flush(20)
+        assert desk.worker.submit(lambda: both.wait(2), 1)
+    leave()
+    assert [desk.failures for desk in desks] == [[], []]
+    assert [len(desk.handled) for desk in desks] == [1, 1]
+
+
 def test_a_closed_worker_is_freed() -> None:
     desk = Desk()
     desk.worker.submit("a", 1)
