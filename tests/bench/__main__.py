@@ -1,13 +1,19 @@
-"""Runs rows, latency and memory, or the benchmarks named: rules takes half an hour."""
+"""Runs rows, latency, memory, exposition and processes, or the benchmarks named: rules takes half an hour."""
 
 import platform
 import sys
 
 import numpy as np
 
-from tests.bench import latency, memory, rows, rules
+from tests.bench import exposition, latency, memory, processes, rows, rules
 
-PARTS = {"rows": rows.run, "latency": latency.run, "memory": memory.run}
+PARTS = {
+    "rows": rows.run,
+    "latency": latency.run,
+    "memory": memory.run,
+    "exposition": exposition.run,
+    "processes": processes.run,
+}
 SLOW = {"rules": rules.run}
 
 
