@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from typing import get_args
 
+from otel_mlmon.identity import cohort_problem
 from otel_mlmon.outputs import TASKS, Task
 from otel_mlmon.reference import Reference
 from otel_mlmon.schema import Schema
-from otel_mlmon.settings import History, Threshold, check_thresholds
+from otel_mlmon.settings import LOGGED_OUTPUTS, History, PredictionLog, Threshold, check_thresholds
 
 
 def check_arguments(
@@ -18,6 +19,8 @@ def check_arguments(
     learn_rows: int | None,
     thresholds: Sequence[Threshold],
     learn_normal: History | None,
+    cohorts: Sequence[str],
+    prediction_log: PredictionLog | None,
 ) -> None:
     """Check the arguments of ``Monitor`` by themselves and against each other.
 
@@ -43,3 +46,11 @@ def check_arguments(
         check_thresholds(thresholds, [profile.feature for profile in reference.profiles])
     else:
         check_thresholds(thresholds, schema.names if schema is not None else None)
+    if schema is None:  # nobody can tell yet
+        return
+    problems = filter(None, (cohort_problem(cohort, schema) for cohort in cohorts))
+    if problem := next(problems, ""):
+        raise ValueError(f"monitor {name!r}: {problem}")
+    for field in prediction_log.fields if prediction_log is not None else ():
+        if field not in (*schema.names, *LOGGED_OUTPUTS):
+            raise ValueError(f"monitor {name!r}: fields of the prediction log must be features of the schema, got {field!r}")

@@ -1,17 +1,20 @@
 """Calls and requests: how many, how long, how they ended."""
 
+import math
 import time
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from opentelemetry.trace import SpanContext
 
 from otel_mlmon import catalog
 from otel_mlmon.records import Record
 from otel_mlmon.settings import Settings
-from otel_mlmon.store import SeriesStore
+from otel_mlmon.store import Exemplar, SeriesStore
 
 Increments = tuple[int, npt.NDArray[np.float64]]
 
@@ -24,22 +27,33 @@ _METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"
 
 @dataclass(frozen=True, slots=True)
 class RequestRecord:
-    """One HTTP request that ended: route template, method, status code (0 if none was sent) and seconds."""
+    """One HTTP request that ended.
+
+    Attributes:
+        route: Route template.
+        method: ``GET``, ``POST``...
+        status: Status code; 0 if none was sent.
+        duration: Seconds.
+        ended: Unix time at which it ended.
+        context: Of the span that was current when it began; None outside of a trace.
+    """
 
     route: str
     method: str
     status: int
     duration: float
+    ended: float
+    context: SpanContext | None
 
 
 class HttpRequest:
     """One HTTP request in flight, as a middleware reports it."""
 
-    __slots__ = ("_ended", "_method", "_started")
+    __slots__ = ("_context", "_ended", "_method", "_started")
 
-    def __init__(self, ended: Callable[[RequestRecord], None], method: str) -> None:
+    def __init__(self, ended: Callable[[RequestRecord], None], method: str, context: SpanContext | None) -> None:
         self._ended: Callable[[RequestRecord], None] | None = ended
-        self._method = method
+        self._method, self._context = method, context
         self._started = time.perf_counter()
 
     def end(self, *, route: str, status: int) -> None:
@@ -51,7 +65,7 @@ class HttpRequest:
         """
         ended, self._ended = self._ended, None
         if ended is not None:
-            ended(RequestRecord(route, self._method, status, time.perf_counter() - self._started))
+            ended(RequestRecord(route, self._method, status, time.perf_counter() - self._started, time.time(), self._context))
 
 
 class CallCounter:
@@ -85,8 +99,7 @@ class CallCounter:
         ]
         raised = [record.error for record in calls if record.error] if statuses["error"] else []
         for error, count in Counter(raised).items():
-            label = _bounded(error, self._errors, self._settings.max_error_types)
-            blocks.append((self._store.index(catalog.CALL_ERRORS, (*self._model, label)), np.array([float(count)])))
+            blocks.append((self._error_slot(error), np.array([float(count)])))
         self._store.set(self._last_call, max([record.ended for record in calls]))
         return blocks
 
@@ -98,18 +111,50 @@ class CallCounter:
         """Increment for rows predicted by calls that succeeded."""
         return self._predictions, np.array([float(rows)])
 
+    def exemplars(self, records: Sequence[Record], requests: Sequence[RequestRecord]) -> dict[int, Exemplar]:
+        """The last exemplar of each bucket and of each counter of errors; after their increments, which create the series."""
+        found: dict[int, Exemplar] = {}
+        for record in reversed(records):
+            if record.origin is not None and record.origin.sampled and record.first:
+                context = record.origin.context
+                _note(found, _bucket(self._duration, record.duration), record.duration, record.ended, context)
+                for slot in self._error_slots(record):
+                    _note(found, slot, 1.0, record.ended, context)
+        for request in reversed(requests):
+            if request.context is not None and request.context.trace_flags.sampled:
+                bucket = _bucket(self._request_duration(request), request.duration)
+                _note(found, bucket, request.duration, request.ended, request.context)
+        return found
+
+    def _error_slots(self, record: Record) -> Iterator[int]:
+        if record.status != "ok":
+            yield self._calls + STATUSES.index(record.status)
+        if record.error:
+            yield self._error_slot(record.error)
+
+    def _error_slot(self, error: str) -> int:
+        label = _bounded(error, self._errors, self._settings.max_error_types)
+        return self._store.index(catalog.CALL_ERRORS, (*self._model, label))
+
     def requests(self, requests: Sequence[RequestRecord]) -> list[Increments]:
         """Increments for some HTTP requests."""
         blocks = []
         for request in requests:
-            route = _bounded(request.route, self._routes, self._settings.max_routes)
-            method = request.method if request.method in _METHODS else "_OTHER"  # semconv: http.request.method
+            route, method = self._endpoint(request)
             status = f"{request.status // 100}xx" if 100 <= request.status < 600 else catalog.OTHER
             count = self._store.index(catalog.HTTP_REQUESTS, (*self._model, route, method, status))
-            duration = self._store.index(catalog.HTTP_REQUEST_DURATION, (*self._model, route, method), bounds=DURATION_BOUNDS)
             blocks.append((count, np.ones(1)))
-            blocks.append((duration, _histogram(np.array([request.duration]))))
+            blocks.append((self._request_duration(request), _histogram(np.array([request.duration]))))
         return blocks
+
+    def _endpoint(self, request: RequestRecord) -> tuple[str, str]:
+        """Labels of a request's route and method."""
+        method = request.method if request.method in _METHODS else "_OTHER"  # semconv: http.request.method
+        return _bounded(request.route, self._routes, self._settings.max_routes), method
+
+    def _request_duration(self, request: RequestRecord) -> int:
+        labels = (*self._model, *self._endpoint(request))
+        return self._store.index(catalog.HTTP_REQUEST_DURATION, labels, bounds=DURATION_BOUNDS)
 
 
 def _bounded(label: str, seen: set[str], most: int) -> str:
@@ -128,3 +173,14 @@ def _histogram(durations: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     durations = durations[np.isfinite(durations) & (durations >= 0)]
     buckets = np.bincount(np.searchsorted(DURATION_BOUNDS, durations, side="left"), minlength=len(DURATION_BOUNDS) + 1)
     return np.append(buckets.astype(np.float64), durations.sum())
+
+
+def _bucket(start: int, duration: float) -> int | None:
+    """Slot of the bucket that a duration counts in; None for what is no duration."""
+    return start + bisect_left(DURATION_BOUNDS, duration) if math.isfinite(duration) and duration >= 0 else None
+
+
+def _note(found: dict[int, Exemplar], slot: int | None, value: float, ended: float, context: SpanContext | None) -> None:
+    """Keep an exemplar where there is none yet: they come last first."""
+    if slot is not None and slot not in found and context is not None:
+        found[slot] = Exemplar(value, ended, context.trace_id, context.span_id)

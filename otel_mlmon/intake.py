@@ -21,17 +21,22 @@ from otel_mlmon.schema import Schema
 from otel_mlmon.settings import Settings
 from otel_mlmon.store import SeriesStore
 from otel_mlmon.tabulate import CHECKS, LAYOUTS, Check, Layout, Tabulator
+from otel_mlmon.tracing import Origin
 from otel_mlmon.worker import MAX_ITEM_ROWS
 
 Read = Callable[[], "tuple[Any, Any] | None"]
 
+LOOKS = 512
+"""Looks a drain, of some 0.2 ms each, for the calls whose spans are told that their rows break the schema."""
+
 
 @dataclass(frozen=True, slots=True)
 class LazyRecord:
-    """A call whose rows are still to be read from a protocol's bytes, which ``read`` does on the worker."""
+    """A call whose rows are still to be read from a protocol's bytes, which ``read`` does on the worker; its trace, if any."""
 
     read: Read
     ended: float
+    origin: Origin | None = None
 
 
 @dataclass(slots=True)
@@ -75,6 +80,7 @@ class Intake:
         self._lost = store.index(catalog.ROWS_DROPPED, (*model, "error"))
         self._rows: _Rows | None = None
         self._vectors: tuple[str, ...] = ()
+        self._looks = LOOKS
 
     def watch(self, schema: Schema, reference: Reference | None) -> None:
         """Count rows of a schema from now on; create their series at 0.
@@ -130,7 +136,7 @@ class Intake:
             blocks += [(start, total[first:last]) for start, first, last in self._rows.starts]
             blocks.append((self._violations, np.array([float(violations[check]) for check in CHECKS])))
             blocks.append((self._lost, np.array([float(lost)])))
-        self._store.add(blocks)
+        self._store.add(blocks, self._calls.exemplars(calls, requests))
 
     def reset(self) -> None:
         """Begin anew in a forked child."""
@@ -140,7 +146,8 @@ class Intake:
             self.refresh()
 
     def refresh(self) -> None:
-        """Write the gauges of recent extremes."""
+        """Write the gauges of recent extremes; begin another drain."""
+        self._looks = LOOKS
         if self._rows is not None:
             least, greatest = self._rows.extremes.read(time.time())
             self._store.put(self._rows.least, least)
@@ -153,7 +160,7 @@ class Intake:
                 return []
             if not isinstance(found, tuple):  # two rows, or a dict of two, would unpack as well
                 raise ValueError(f"reader: expected features and prediction, a tuple, got {type(found).__name__}")
-            return record_rows(*found, ended=item.ended, vectors=self._vectors)
+            return record_rows(*found, ended=item.ended, vectors=self._vectors, origin=item.origin)
         except Exception as error:  # noqa: BLE001 - a reader is the user's code, whatever it gives; what could not be read is counted
             self._failed("reader", error)
             return []
@@ -180,9 +187,32 @@ class Intake:
             return group[0].rows
         total += increments
         violations.update(broken)
+        if any(broken.values()) or table.invalid.any():
+            self._tell(rows, layout, group, predicted=outputs is not None)
         if table.numeric.size:
             rows.extremes.add(table.numeric, time.time())
         return 0
+
+    def _tell(self, rows: _Rows, layout: Layout, group: Sequence[Record], *, predicted: bool) -> None:
+        """Tell the spans of the calls whose rows break the schema; the group shows that there are some."""
+        traced = [record for record in group if record.origin is not None and record.origin.recording]
+        try:
+            self._search(rows, layout, traced, predicted=predicted)
+        except Exception as error:  # noqa: BLE001 - odd rows may do other things alone than together; they are counted already
+            self._failed("trace", error)
+
+    def _search(self, rows: _Rows, layout: Layout, group: Sequence[Record], *, predicted: bool) -> None:
+        """Find the records by halving, as far as the looks of this drain go: most groups have few."""
+        if not group or not self._looks:
+            return
+        self._looks -= 1
+        checks, invalid = rows.tabulator.broken(layout, group, self._interpret(group) if predicted else None)
+        if len(group) == 1 and group[0].origin is not None and group[0].origin.span is not None:
+            group[0].origin.span.violated(checks, invalid)
+        elif checks or invalid:
+            half = len(group) // 2
+            self._search(rows, layout, group[:half], predicted=predicted)
+            self._search(rows, layout, group[half:], predicted=predicted)
 
     def _apart(self, layout: Layout, group: Sequence[Record], total: np.ndarray[Any, Any], violations: Counter[Check]) -> int:
         """Count a group whose predictions could not be read together: one record at a time, without those that are at fault."""
@@ -220,9 +250,11 @@ def watched_features(schema: Schema, reference: Reference | None, task: Task | N
     return watched
 
 
-def record_rows(features: Any, prediction: Any, *, ended: float, vectors: Sequence[str] = ()) -> list[Record]:
+def record_rows(
+    features: Any, prediction: Any, *, ended: float, vectors: Sequence[str] = (), origin: Origin | None = None
+) -> list[Record]:
     """Records of one successful call that was read rather than watched, split as they would be."""
-    record = Record(capture(features), prediction, "ok", "", float("nan"), ended)
+    record = Record(capture(features), prediction, "ok", "", float("nan"), ended, origin=origin)
     settle(record, vectors)
     return record.split() if record.rows > MAX_ITEM_ROWS else [record]
 

@@ -70,7 +70,7 @@ class Learner:
         """
         names = self._schema.names if self._schema is not None else _positions(self._records)
         alone = self._schema is not None and names == self._schema.vectors[:1]
-        read = [(record, rows) for record in self._records if (rows := _rows(record, names, alone=alone))]
+        read = [(record, rows) for record in self._records if (rows := read_rows(record, names, alone=alone))]
         read = [one for one in read if one[0].status == "ok"] or read
         schema = self._schema or _infer([row for _, rows in read for row in rows])
         if not self._reference:
@@ -117,7 +117,7 @@ def _positions(records: Sequence[Record]) -> tuple[str, ...]:
     return tuple(f"x{place}" for place in range(widths.most_common(1)[0][0])) if widths else ()
 
 
-def _rows(record: Record, names: Sequence[str], *, alone: bool) -> list[Row]:
+def read_rows(record: Record, names: Sequence[str], *, alone: bool) -> list[Row]:
     """The rows of a record; none where one of them cannot be read. ``alone``: one by position is the only feature, a vector."""
     if record.form == Form.MAPPING:
         return [record.features]

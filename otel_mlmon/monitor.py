@@ -1,12 +1,10 @@
 """The monitor: wires queue, counting and exposition together for one version of one model."""
 
 import logging
-import os
-import sys
 import threading
 import time
-import weakref
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from types import TracebackType
@@ -14,22 +12,29 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from otel_mlmon import gauges
 from otel_mlmon.arguments import check_arguments
-from otel_mlmon.calls import HttpRequest, RequestRecord
-from otel_mlmon.intake import Intake, LazyRecord, Read
-from otel_mlmon.learning import Learner, new_learner
+from otel_mlmon.calls import HttpRequest
+from otel_mlmon.forks import in_each_child
+from otel_mlmon.intake import Read
+from otel_mlmon.learning import new_learner
+from otel_mlmon.outlets import Outlets
 from otel_mlmon.outputs import Task
-from otel_mlmon.records import NOTHING, Record, capture, capture_prediction
+from otel_mlmon.pipeline import Pipeline
 from otel_mlmon.reference import Reference
 from otel_mlmon.schema import Schema
-from otel_mlmon.settings import History, Settings, Threshold
+from otel_mlmon.settings import History, PredictionLog, Settings, Threshold
+from otel_mlmon.sink import RequestSink, Sink
 from otel_mlmon.snapshot import MonitorSnapshot
 from otel_mlmon.store import SeriesStore, Snapshot
-from otel_mlmon.system import SystemHealth
+from otel_mlmon.tracing import Tracing
 from otel_mlmon.vitals import Vitals
-from otel_mlmon.watch import Extractor, Plan, Sink, ending, watch
+from otel_mlmon.watch import Extractor, Plan, watch
 from otel_mlmon.worker import Worker
 
 if TYPE_CHECKING:
+    from opentelemetry.sdk.metrics.export import MetricExporter
+    from opentelemetry.sdk.resources import Resource
+
+    from otel_mlmon.exposition.otlp import Export
     from otel_mlmon.exposition.prometheus import Collector
     from otel_mlmon.exposition.server import MetricsServer
 
@@ -54,11 +59,16 @@ class Monitor:
             is learned, too. By default the reference's timestamps tell, if it has any.
         expose_reference: Whether the reference is exported; one replica of many is enough.
         feature_histograms: Whether ``mlmon_feature_value`` is exported: for eyes, not for drift.
+        cohorts: Categorical or boolean features by which traffic is told apart: in spans and prediction logs; there are no
+            series by cohort yet. Values that neither reference nor schema know are ``__other__``.
+        trace: Whether each call is a span of the application's OpenTelemetry traces. Without this, too, buckets of durations and
+            counters of errors bear the span that was current as their exemplar.
+        prediction_log: Which predictions go to the application's OpenTelemetry logs; None for none.
         settings: How the monitor works inside.
 
     Raises:
-        ValueError: If a name is empty, a length of history is unknown, or task, schema, thresholds and reference contradict each
-            other.
+        ValueError: If a name is empty, a length of history is unknown, or task, schema, thresholds, cohorts, fields of the log and
+            reference contradict each other.
         OSError: If the reference cannot be read.
 
     >>> from otel_mlmon import Feature, Schema
@@ -88,6 +98,9 @@ class Monitor:
         learn_normal: History | None = None,
         expose_reference: bool = True,
         feature_histograms: bool = True,
+        cohorts: Sequence[str] = (),
+        trace: bool = False,
+        prediction_log: PredictionLog | None = None,
         settings: Settings | None = None,
     ) -> None:
         if isinstance(reference, (str, Path)):
@@ -105,49 +118,71 @@ class Monitor:
             learn_rows=learn_rows,
             thresholds=thresholds,
             learn_normal=learn_normal,
+            cohorts=cohorts,
+            prediction_log=prediction_log,
         )
         self.settings = settings or Settings()
-        self._model = (name, version)
+        self._model, library = (name, version), installed_version("otel-mlmon")
         self._expose_reference, self._thresholds = expose_reference, tuple(thresholds)
         self._store = SeriesStore()
         self._vitals = Vitals(self._store, self._model)
         self._collecting = threading.Lock()
-        self._next_system = 0.0
+        self._pipeline = Pipeline(
+            self._model,
+            self.task,
+            self._store,
+            self._vitals,
+            learner=new_learner(name, learn_rows, schema=schema, task=self.task) if reference is None else None,
+            learned=self._watch_rows,
+            settings=self.settings,
+            histograms=feature_histograms,
+            cohorts=cohorts,
+            prediction_log=prediction_log,
+            version=library,
+        )
         self._worker = Worker(
-            self._handle,
+            self._pipeline.handle,
             self._tick,
-            self._worker_failed,
+            self._pipeline.failed,
             capacity=self.settings.queue_rows,
             seconds=self.settings.drain_seconds,
             name=f"mlmon-{name}",
         )
-        self._sink = Sink(self._worker, self._vitals.failed)
-        self._sink.vectors = self.schema.vectors if self.schema is not None else ()
-        self._requests = Sink(self._worker, self._vitals.failed)
-        self._learner = new_learner(name, learn_rows, schema=self.schema, task=self.task) if reference is None else None
-        self._intake = Intake(
-            self._store, self._model, self.task, settings=self.settings, histograms=feature_histograms, failed=self._vitals.failed
-        )
-        self._system = SystemHealth(self._model, self._store) if self.settings.system_seconds else None
-        gauges.expose_info(self._store, self._model, self.task, installed_version("otel-mlmon"), reference)
+        self._sink, self._requests = Sink(self._worker, self._vitals.failed), RequestSink(self._worker)
+        self._sink.vectors = schema.vectors if schema is not None else ()
+        self._tracing = Tracing(self._model, library, spans=trace, failed=self._vitals.failed)
+        self._look_for_traces()
+        gauges.expose_info(self._store, self._model, self.task, library, reference)
         gauges.expose_thresholds(self._store, self._model, thresholds, learn_normal)
-        if self.schema is not None and self._learner is None:
-            self._watch_rows(self.schema, reference)
-        self._servers: list[MetricsServer] = []
+        if schema is not None and self._pipeline.learner is None:
+            self._watch_rows(schema, reference)
+        self._outlets = Outlets(name, self._own, self._vitals)
         _LOG.info("monitor %r: %d series", name, self._store.samples)
-        _MONITORS.add(self)
-
-    # ---------------------------------------------------------------- watching
+        in_each_child(self._after_fork)
 
     @overload
     def watch(self, function: F, /) -> F: ...
 
     @overload
     def watch(
-        self, function: None = None, /, *, features: Extractor | None = None, prediction: Extractor | None = None
+        self,
+        function: None = None,
+        /,
+        *,
+        features: Extractor | None = None,
+        prediction: Extractor | None = None,
+        prediction_id: Extractor | None = None,
     ) -> Callable[[F], F]: ...
 
-    def watch(self, function: Any = None, /, *, features: Extractor | None = None, prediction: Extractor | None = None) -> Any:
+    def watch(
+        self,
+        function: Any = None,
+        /,
+        *,
+        features: Extractor | None = None,
+        prediction: Extractor | None = None,
+        prediction_id: Extractor | None = None,
+    ) -> Any:
         """Decorate an inference function; bare or with extractors.
 
         Bare, the rows are the first argument (or, where every required parameter is a feature of the schema, or the function
@@ -160,6 +195,8 @@ class Monitor:
             features: Gives the rows of a ``Call`` (``args``, ``kwargs``, ``result``), in any shape that is understood bare.
             prediction: Gives the predictions of a ``Call``: one per row, or ``{"prediction": ..., "score": ...}``. A stream has
                 none without this; ``call.result`` is then the list of its first 1,024 items.
+            prediction_id: Gives the prediction id of a ``Call``, or a list with one per row: by it spans and prediction logs tell
+                the call. One of more than 256 characters is left out.
 
         Returns:
             The function as its callers know it.
@@ -168,34 +205,29 @@ class Monitor:
             ValueError: If it is a class or not callable.
         """
         if function is None:
-            return lambda some: self._watch(some, features, prediction)
-        return self._watch(function, features, prediction)
-
-    def _watch(self, function: F, features: Extractor | None, prediction: Extractor | None) -> F:
+            return partial(self.watch, features=features, prediction=prediction, prediction_id=prediction_id)
         names = frozenset(self.schema.names) if self.schema is not None else None
-        watched: F = watch(function, Plan(function, names, features, prediction, self._sink))
-        return watched
+        return watch(function, Plan(function, names, features, prediction, self._sink, prediction_id=prediction_id))
 
     def observe(
-        self, features: Any, prediction: Any = None, *, duration: float | None = None, error: BaseException | None = None
+        self,
+        features: Any,
+        prediction: Any = None,
+        *,
+        prediction_id: Any = None,
+        duration: float | None = None,
+        error: BaseException | None = None,
     ) -> None:
         """Count a call that was not decorated. Never raises or blocks.
 
         Args:
             features: Its rows, in any shape that ``watch`` understands.
             prediction: Its predictions, one per row; None if it had none.
+            prediction_id: Its prediction id, or a list with one per row; None for none.
             duration: How long it took, seconds; None if not known.
             error: What it raised; None if it succeeded.
         """
-        captured, returned, seconds = NOTHING, None, float("nan")
-        try:
-            captured = capture(features)
-            returned = capture_prediction(prediction)
-            seconds = float("nan") if duration is None else float(duration)
-        except BaseException as unexpected:  # noqa: BLE001 - the caller's thread: whatever their row does when copied, their call counts
-            self._sink.caught(unexpected)
-        status, name = ("ok", "") if error is None else ending(error)
-        self._sink.put(Record(captured, returned, status, name, seconds, time.time()))
+        self._sink.observe(features, prediction, prediction_id, duration, error)
 
     def observe_lazy(self, read: Read, *, weight: int) -> None:
         """Count a call whose rows are read on the worker, from the bytes of a protocol. Never raises or blocks.
@@ -204,22 +236,22 @@ class Monitor:
             read: Gives features and predictions, or None if there are none.
             weight: What it weighs against ``Settings.queue_rows``; about a row a KiB that it holds.
         """
-        self._worker.submit(LazyRecord(read, time.time()), max(1, weight))
+        self._requests.read_later(read, weight)
 
     def request(self, method: str) -> HttpRequest:
         """An HTTP request begins; the middleware calls ``end`` on what it gets."""
-        self._requests.begun.add()
-        return HttpRequest(self._end_request, method)
-
-    def _end_request(self, record: RequestRecord) -> None:
-        self._requests.ended.add()
-        self._worker.submit(record, 1)
-
-    # ---------------------------------------------------------------- reading
+        return self._requests.begin(method)
 
     def collect(self) -> Snapshot:
-        """All series at one instant: what exposition reads. Gauges of this moment are written first."""
+        """All series at one instant: what exposition reads. Gauges of this moment are written first.
+
+        Of this process; where OTEL_MLMON_MULTIPROC_DIR or PROMETHEUS_MULTIPROC_DIR name a folder, of all processes that share it.
+        """
         self._worker.start()
+        return self._outlets.collect()
+
+    def _own(self) -> Snapshot:
+        """All series of this process at one instant."""
         with self._collecting:
             self._vitals.refresh(
                 active=self._sink.active,
@@ -234,7 +266,8 @@ class Monitor:
 
         Subtract an earlier one to see what came between.
         """
-        return MonitorSnapshot.of(self.collect(), self.reference, self._thresholds)
+        self._worker.start()
+        return MonitorSnapshot.of(self._own(), self.reference, self._thresholds)
 
     def collector(self) -> "Collector":
         """A collector for any prometheus_client registry, where the application serves its own ``/metrics``."""
@@ -284,10 +317,26 @@ class Monitor:
             username=username,
             password=password,
         )
-        self._servers.append(server)
-        return server
+        return self._outlets.keep(server)
 
-    # ---------------------------------------------------------------- end
+    def export_otlp(
+        self, exporter: "MetricExporter | None" = None, *, interval: float | None = None, resource: "Resource | None" = None
+    ) -> "Export":
+        """Push the series over OTLP from a thread of its own, until ``close``: as the OTEL_* environment says.
+
+        Args:
+            exporter: Any exporter of OpenTelemetry's SDK; None for those that OTEL_METRICS_EXPORTER names.
+            interval: Seconds between exports; None for OTEL_METRIC_EXPORT_INTERVAL.
+            resource: What the series describe; None for that of the application's MeterProvider, or the environment's.
+
+        Returns:
+            The export, with ``flush()`` and ``close()``.
+
+        Raises:
+            ValueError: If the environment names an exporter, protocol or number that is not known.
+        """
+        self._worker.start()
+        return self._outlets.export_otlp(self.collect, exporter, interval=interval, resource=resource)
 
     def flush(self, timeout: float = 5.0) -> bool:
         """Wait until every call before this one is counted.
@@ -300,17 +349,22 @@ class Monitor:
         """
         return self._worker.flush(timeout)
 
-    def close(self, timeout: float = 5.0) -> None:
-        """Count what is queued, end the thread, stop the servers. Idempotent; later calls of watched functions are not counted."""
-        self._worker.close(timeout)
-        self._stop_servers()
-        if self._learner is not None:
-            self._give_up()
+    def flush_exports(self, timeout: float = 5.0) -> bool:
+        """Export over OTLP now what is counted.
 
-    def _stop_servers(self) -> None:
-        for server in self._servers:
-            server.close()
-        self._servers.clear()
+        Args:
+            timeout: Seconds to wait at most.
+
+        Returns:
+            Whether all of it was delivered in time. Of the processes that share a folder only one delivers.
+        """
+        return self._outlets.flush(timeout)
+
+    def close(self, timeout: float = 5.0) -> None:
+        """Count what is queued, export a last time, end threads and servers. Idempotent; later calls are not counted."""
+        self._worker.close(timeout)
+        self._pipeline.give_up()
+        self._outlets.close(timeout)
 
     def __enter__(self) -> "Monitor":
         return self
@@ -318,80 +372,28 @@ class Monitor:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
-    # ---------------------------------------------------------------- on the worker
-
-    def _handle(self, items: list[Any]) -> None:
-        began = time.thread_time()
-        records = self._intake.records(items)
-        requests = [item for item in items if isinstance(item, RequestRecord)]
-        rows = records if self._learner is None else self._held(self._learner, records)
-        self._intake.count(records, requests, rows)
-        self._vitals.worked(time.thread_time() - began)
-
-    def _held(self, learner: Learner, records: list[Record]) -> list[Record]:
-        """Hold records back until there is enough to learn from. Returns what is to be counted now."""
-        if not learner.add(records):
-            return []
-        try:
-            learned = learner.learn()
-        except Exception as error:  # noqa: BLE001 - any rows may come; what cannot be learned from is counted
-            _LOG.warning("monitor %r: features are not watched: %s", self.name, error)
-            self._vitals.failed("learning", error)
-            self._give_up()
-            return []
-        self._learner = None
-        self.schema, self.reference = learned.schema, learned.reference
-        self._watch_rows(learned.schema, learned.reference)
-        return learner.take()
-
-    def _give_up(self) -> None:
-        """Rows that were held to learn from are lost, and counted as such."""
-        learner, self._learner = self._learner, None
-        if learner is not None:
-            self._vitals.lost("learning", float(sum(record.rows for record in learner.take())))
-
     def _watch_rows(self, schema: Schema, reference: Reference | None) -> None:
+        """Watch rows of a schema from now on: the one that was given, or learned."""
+        self.schema, self.reference = schema, reference
         self._sink.vectors = schema.vectors
-        self._intake.watch(schema, reference)
+        self._pipeline.watch(schema, reference)
         if reference is not None and self._expose_reference:
             gauges.expose_reference(self._store, self._model, reference)
 
-    def _tick(self) -> None:
-        began, now = time.thread_time(), time.monotonic()
-        self._intake.refresh()
-        if self._system is not None and now >= self._next_system:
-            self._next_system = now + self.settings.system_seconds
-            self._system.read(time.time())
-        self._vitals.worked(time.thread_time() - began)
+    def _look_for_traces(self) -> None:
+        """Read the trace of calls where the application traces, so that elsewhere no call pays for it."""
+        self._sink.tracing = self._requests.tracing = self._tracing if self._tracing.wanted() else None
 
-    def _worker_failed(self, place: str, rows: int) -> None:
-        self._vitals.failed("worker", sys.exc_info()[1])
-        if rows:
-            self._vitals.lost("error", float(rows))
-        _LOG.debug("monitor %r: %s failed", self.name, place, exc_info=True)
+    def _tick(self) -> None:
+        began = time.thread_time()
+        self._pipeline.tick()
+        self._look_for_traces()
+        self._outlets.tick()
+        self._vitals.worked(time.thread_time() - began)
 
     def _after_fork(self) -> None:
         """In a forked child: new locks, counters at 0, no thread yet; the parent's rows are the parent's."""
-        self._stop_servers()  # their threads are the parent's, and so is the port
-        for part in (self._store, self._worker, self._sink, self._requests, self._intake):
+        for part in (self._store, self._worker, self._sink, self._requests, self._pipeline, self._tracing, self._outlets):
             part.reset()
-        if self._system is not None:
-            self._system.reset()
-        if self._learner is not None:
-            self._learner.take()
         self._collecting = threading.Lock()
-        self._next_system = 0.0
         self._vitals.begin()
-
-
-_MONITORS: "weakref.WeakSet[Monitor]" = weakref.WeakSet()
-"""A fork hook cannot be unregistered, so it must not keep a monitor alive."""
-
-
-def _after_fork() -> None:
-    for monitor in list(_MONITORS):
-        monitor._after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

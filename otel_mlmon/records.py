@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from otel_mlmon.tracing import Origin
 from otel_mlmon.worker import MAX_ITEM_ROWS
 
 _CACHED_TYPES = 256
@@ -45,11 +46,22 @@ class Record:
         duration: Seconds that the call took; NaN if not known.
         ended: Unix time at which it ended.
         first: Whether the call is counted with this record; not so for the further parts of a large one.
+        origin: Its trace, its span and its prediction ids; None where it has none of them.
     """
 
-    __slots__ = ("duration", "ended", "error", "features", "first", "form", "prediction", "rows", "status")
+    __slots__ = ("duration", "ended", "error", "features", "first", "form", "origin", "prediction", "rows", "status")
 
-    def __init__(self, captured: Captured, prediction: Any, status: str, error: str, duration: float, ended: float) -> None:
+    def __init__(
+        self,
+        captured: Captured,
+        prediction: Any,
+        status: str,
+        error: str,
+        duration: float,
+        ended: float,
+        *,
+        origin: Origin | None = None,
+    ) -> None:
         self.form: str | None
         self.features: Any
         self.form, self.features, self.rows = captured
@@ -59,6 +71,7 @@ class Record:
         self.duration = duration
         self.ended = ended
         self.first = True
+        self.origin = origin
 
     def split(self) -> "list[Record]":
         """Parts of at most ``MAX_ITEM_ROWS`` rows; the first carries the call. Predictions are split where they fit the rows.
@@ -66,17 +79,28 @@ class Record:
         Those that do not fit must not seem to fit one of the parts: the first gets something that no task can read.
         """
         parts = []
-        fits = self.prediction is not None and _sized(self.prediction, self.rows)
+        fits = self._fits()
         for start in range(0, self.rows, MAX_ITEM_ROWS):
-            stop = min(start + MAX_ITEM_ROWS, self.rows)
-            form = self.form if self.form is not None else Form.UNREADABLE
-            captured = (form, _slice(form, self.features, start, stop), stop - start)
             misfit = MISFIT if self.prediction is not None and not start else None
-            prediction = _part(self.prediction, start, stop) if fits else misfit
-            part = Record(captured, prediction, self.status, self.error, self.duration, self.ended)
+            part = self._part(start, min(start + MAX_ITEM_ROWS, self.rows), misfit, fits=fits)
             part.first = start == 0
             parts.append(part)
         return parts
+
+    def row(self, place: int) -> "Record":
+        """A record of one row alone."""
+        return self if self.rows == 1 else self._part(place, place + 1, None, fits=self._fits())
+
+    def _fits(self) -> bool:
+        """Whether there is one prediction per row."""
+        return self.prediction is not None and _sized(self.prediction, self.rows)
+
+    def _part(self, start: int, stop: int, misfit: Any, *, fits: bool) -> "Record":
+        form = self.form if self.form is not None else Form.UNREADABLE
+        captured = (form, _slice(form, self.features, start, stop), stop - start)
+        prediction = _part(self.prediction, start, stop) if fits else misfit
+        origin = self.origin.part(start, stop, ends=stop == self.rows) if self.origin is not None else None
+        return Record(captured, prediction, self.status, self.error, self.duration, self.ended, origin=origin)
 
 
 def settle(record: Record, vectors: Iterable[str]) -> None:
@@ -141,6 +165,27 @@ def capture_prediction(result: Any) -> Any:
     if isinstance(result, (Number, np.generic, Enum)):
         return result
     return _copied(result) if hasattr(result, "__array__") or hasattr(result, "get_columns") else None
+
+
+def capture_ids(ids: Any, rows: int) -> Any:
+    """Copy prediction ids.
+
+    Args:
+        ids: One of the whole call, or one per row: a list, tuple, array or series.
+        rows: Number of rows.
+
+    Returns:
+        One, or a list of one per row; None for none.
+
+    Raises:
+        ValueError: If there are others than one per row.
+    """
+    found = ids.tolist() if hasattr(ids, "tolist") else ids  # of an array without dimensions it is no list
+    if isinstance(found, (str, bytes)) or not hasattr(found, "__len__"):
+        return found
+    if len(found) != rows:
+        raise ValueError(f"prediction_id: expected one for each of {rows} rows, got {len(found)}")
+    return list(found)
 
 
 OUTPUT_KEYS = frozenset({"prediction", "score"})
@@ -304,7 +349,7 @@ def _copied(value: Any) -> Any:
 def _sized(prediction: Any, rows: int) -> bool:
     if isinstance(prediction, Mapping):
         return all(_sized(value, rows) for value in prediction.values())
-    if isinstance(prediction, (str, bytes)):
+    if isinstance(prediction, (str, bytes)) or getattr(prediction, "ndim", 1) == 0:  # an array without dimensions has no length
         return False
     return hasattr(prediction, "__len__") and len(prediction) == rows
 

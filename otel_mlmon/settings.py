@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Literal, get_args
 
-from otel_mlmon.catalog import RESERVED_FEATURES
+from otel_mlmon.catalog import PREDICTION, RESERVED_FEATURES, SCORE
 
 Statistic = Literal[
     "psi",
@@ -118,3 +118,34 @@ class Settings:
             value = getattr(self, field.name)
             if not (math.isfinite(value) and (value > 0 or (value == 0 and field.name == "system_seconds"))):
                 raise ValueError(f"setting {field.name!r}: must be finite and positive, got {value!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionLog:
+    """Which predictions are logged, and what of them: one OpenTelemetry log record per sampled row of a call that succeeded.
+
+    Args:
+        fields: What a record shows of its row: names of features, ``@prediction``, ``@score``. Nothing else ever is.
+        sample: Share of the rows. With prediction ids it is the ids that are sampled, by a hash: every replica, version and retry
+            logs the same ones.
+        per_second: Records a second at most, with as many at once. What is sampled beyond is left out, and counted as ``limited``.
+
+    Raises:
+        ValueError: For no fields, a share outside of (0, 1], or a rate that is not positive.
+    """
+
+    fields: Sequence[str]
+    sample: float = 0.01
+    per_second: float = 100.0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.fields, str) or not self.fields:
+            raise ValueError(f"prediction log: fields must be some names, got {self.fields!r}")
+        if not 0 < self.sample <= 1:
+            raise ValueError(f"prediction log: sample must be a share in (0, 1], got {self.sample!r}")
+        if not (math.isfinite(self.per_second) and self.per_second > 0):
+            raise ValueError(f"prediction log: per_second must be finite and positive, got {self.per_second!r}")
+
+
+LOGGED_OUTPUTS = (PREDICTION, SCORE)
+"""What a prediction log may show besides features."""

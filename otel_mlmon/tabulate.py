@@ -111,6 +111,17 @@ class Tabulator:
             self._outputs(builder, outputs)
         return builder.table(), violations
 
+    def broken(
+        self, layout: Layout, records: Sequence[Record], outputs: Outputs | None
+    ) -> tuple[list[Check], dict[str, list[str]]]:
+        """What breaks the schema in some records: checks, and features by the reason for which they are invalid."""
+        table, violations = self(layout, records, outputs)
+        names = [one.name for one in self._watched]
+        invalid: dict[str, list[str]] = {}
+        for place, reason in np.argwhere(table.invalid):
+            invalid.setdefault(REASONS[reason], []).append(names[place])
+        return [check for check in CHECKS if violations[check]], invalid
+
     def _type(self, builder: "_Builder", name: str, column: RawColumn, at: Any, kept: npt.NDArray[np.bool_] | None) -> None:
         feature = self._features[name]
         encoder = self._encoders.get(name)

@@ -12,11 +12,17 @@ from otel_mlmon.store import SeriesStore
 
 _LOG = logging.getLogger("otel_mlmon")
 
-WHERE = ("extractor", "reader", "prediction", "rows", "worker", "learning")
+WHERE = (
+    *("extractor", "reader", "prediction", "rows", "worker", "learning"),
+    *("export", "multiprocess", "system", "trace", "prediction_log"),
+)
 """Values of the label ``where`` of ``mlmon_internal_errors_total``."""
 
 REASONS = ("queue_full", "error", "learning")
 """Values of the label ``reason`` of ``mlmon_rows_dropped_total``."""
+
+EXPORT_STATUSES = ("ok", "failed")
+"""Values of the label ``status`` of ``mlmon_exports_total``."""
 
 
 class Vitals:
@@ -34,10 +40,12 @@ class Vitals:
         self._requests_active = store.allocate(catalog.HTTP_REQUESTS_ACTIVE, [model])
         self._queued = store.allocate(catalog.QUEUE_ROWS, [model])
         self._series = store.allocate(catalog.SERIES, [model])
+        self._processes = store.allocate(catalog.PROCESSES, [model])
         self._worker = store.allocate(catalog.WORKER_TIME, [model])
         # At 0 from the start: a rate misses the first step of a counter that begins at 1.
         self._dropped = store.allocate(catalog.ROWS_DROPPED, [(*model, reason) for reason in REASONS])
         store.allocate(catalog.INTERNAL_ERRORS, [(*model, where) for where in WHERE])
+        self._exports: int | None = None
         self.begin()
 
     def begin(self) -> None:
@@ -47,6 +55,7 @@ class Vitals:
         self._first: dict[str, str] = {}
         self._logged: set[str] = set()
         self._store.set(self._start_time, time.time())
+        self._store.set(self._processes, 1.0)
         self._store.set(self._series, 0.0)  # from now on it has a value, and counts itself
 
     def failed(self, where: str, error: BaseException | None = None) -> None:
@@ -67,6 +76,26 @@ class Vitals:
     def worked(self, seconds: float) -> None:
         """Count processor time of the worker."""
         self._add(self._worker, seconds)
+
+    def exports(self) -> None:
+        """Create the series of exports at 0: from now on there are some."""
+        if self._exports is None:
+            self._exports = self._store.allocate(catalog.EXPORTS, [(*self._model, status) for status in EXPORT_STATUSES])
+            self._rejected = self._store.allocate(catalog.EXPORT_POINTS_REJECTED, [self._model])
+            self._export_time = self._store.allocate(catalog.EXPORT_TIME, [self._model])
+
+    def exported(self, *, ok: bool, rejected: float = 0.0, seconds: float = 0.0) -> None:
+        """Count one export; after ``exports``.
+
+        Args:
+            ok: Whether everything was delivered.
+            rejected: Data points that the receiver did not take from what was delivered.
+            seconds: Processor time.
+        """
+        assert self._exports is not None  # noqa: S101 - for the type checker
+        self._add(self._exports + (0 if ok else 1), 1.0)
+        self._add(self._rejected, rejected)
+        self._add(self._export_time, seconds)
 
     def refresh(self, *, active: int, requests_active: int, queued: int, dropped: int) -> None:
         """Write what holds at this moment.

@@ -2,24 +2,21 @@
 
 import functools
 import inspect
-import sys
 import time
-from asyncio import CancelledError
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator
-from itertools import count
+from collections.abc import Callable
 from types import FunctionType, TracebackType
 from typing import Any
 
 import wrapt
 
-from otel_mlmon.records import NOTHING, Captured, Record, capture, capture_prediction, settle
-from otel_mlmon.worker import MAX_ITEM_ROWS, Worker
+from otel_mlmon.records import NOTHING, Captured, Record, capture, capture_ids, capture_prediction, settle
+from otel_mlmon.sink import Sink, ending, refused
+from otel_mlmon.streams import Run, awaited, relay, relay_async
+from otel_mlmon.tracing import Origin
+from otel_mlmon.worker import MAX_ITEM_ROWS
 
 _EMPTY = inspect.Parameter.empty
 _VARIABLE = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-
-STREAM_ITEMS = 1024
-"""Items of a stream that an extractor of predictions is shown."""
 
 
 class Call:
@@ -41,64 +38,6 @@ class Call:
 Extractor = Callable[[Call], Any]
 
 
-class Tally:
-    """A count that many threads raise without a lock: ``next`` on ``itertools.count`` is one step of the interpreter."""
-
-    def __init__(self) -> None:
-        self._count = count()
-        self._read = 0
-        self.add = self._count.__next__
-
-    def value(self) -> int:
-        """How often ``add`` was called; for one reader at a time."""
-        self._read += 1
-        return next(self._count) - self._read + 1
-
-
-class Sink:
-    """Where records of calls go: the queue, and the tallies of calls in flight.
-
-    Args:
-        worker: The queue.
-        failed: Called with the place of an error that was caught, and the error.
-
-    Attributes:
-        vectors: Names of the vector features, as far as the schema is known.
-    """
-
-    def __init__(self, worker: Worker, failed: Callable[[str, BaseException], None]) -> None:
-        self.worker, self.failed = worker, failed
-        self.vectors: tuple[str, ...] = ()
-        self.begun, self.ended = Tally(), Tally()
-
-    def put(self, record: Record) -> None:
-        """Queue a record, in parts where it is large. Never raises."""
-        try:
-            settle(record, self.vectors)
-            parts = [record] if record.rows <= MAX_ITEM_ROWS else record.split()
-        except BaseException as error:  # noqa: BLE001 - the caller's thread: whatever their rows do when looked at, their call counts
-            self.caught(error)
-            record.form, record.features, record.rows = NOTHING
-            parts = [record]
-        for part in parts:
-            self.worker.submit(part, part.rows or 1)
-
-    def caught(self, error: BaseException) -> None:
-        """Count what went wrong on the caller's thread, a panic of polars included; only what ends the process goes on."""
-        if isinstance(error, (KeyboardInterrupt, SystemExit)):
-            raise error
-        self.failed("extractor", error)
-
-    @property
-    def active(self) -> int:
-        """Calls in flight."""
-        return max(0, self.begun.value() - self.ended.value())
-
-    def reset(self) -> None:
-        """Begin anew in a forked child, where the parent's calls are not in flight."""
-        self.begun, self.ended = Tally(), Tally()
-
-
 class Plan:
     """How the calls of one function are read.
 
@@ -109,19 +48,27 @@ class Plan:
         features: Extractor of the rows; None for the first argument.
         prediction: Extractor of the predictions; None for the result.
         sink: Where the records go.
+        prediction_id: Extractor of the prediction ids; None for none.
     """
 
     __slots__ = (
         *("defaults", "extracts", "features", "first", "keywords", "method", "names", "others"),
-        *("prediction", "sink", "spread", "submit"),
+        *("prediction", "prediction_id", "sink", "spread", "submit"),
     )
 
     def __init__(
-        self, function: Any, names: frozenset[str] | None, features: Extractor | None, prediction: Extractor | None, sink: Sink
+        self,
+        function: Any,
+        names: frozenset[str] | None,
+        features: Extractor | None,
+        prediction: Extractor | None,
+        sink: Sink,
+        *,
+        prediction_id: Extractor | None = None,
     ) -> None:
-        self.features, self.prediction, self.sink = features, prediction, sink
+        self.features, self.prediction, self.prediction_id, self.sink = features, prediction, prediction_id, sink
         self.submit = sink.worker.submit
-        self.extracts = features is not None or prediction is not None
+        self.extracts = any(extractor is not None for extractor in (features, prediction, prediction_id))
         parameters = _parameters(function)
         self.method = bool(parameters) and parameters[0].name in ("self", "cls")
         parameters = parameters[1:] if self.method else parameters
@@ -175,6 +122,7 @@ class Observation(Record):
         sink = self._plan.sink  # type: ignore[union-attr]  # there until the call ends
         self._ended = sink.ended  # a child forked meanwhile has another, in which this call has not begun
         sink.begun.add()
+        self.origin = None if sink.tracing is None else sink.tracing.begin()
         self._started = time.perf_counter()
         return self
 
@@ -188,16 +136,20 @@ class Observation(Record):
                 self.status = "ok"
             else:
                 self.status, self.error = ending(error)
+            if self.origin is not None and self.origin.span is not None:
+                self.origin.span.leave(error if self.error else None)
             if self._call is None:
                 self.prediction = _captured(plan, self.prediction)
             else:
                 self._extract(plan, self._call)
                 self._call = None  # the arguments are the caller's: they do not wait in our queue
             if self.rows <= MAX_ITEM_ROWS and not plan.sink.vectors:
-                plan.submit(self, self.rows or 1)
+                if not plan.submit(self, self.rows or 1):
+                    refused(self)
             else:
                 plan.sink.put(self)
         except BaseException as unexpected:  # noqa: BLE001 - the caller's thread: nothing of ours may reach their call
+            refused(self)
             plan.sink.caught(unexpected)
         finally:
             self._ended.add()
@@ -218,11 +170,24 @@ class Observation(Record):
                 self.prediction = capture_prediction(plan.prediction(call))
             except BaseException as error:  # noqa: BLE001 - the user's extractor
                 plan.sink.caught(error)
+        if plan.prediction_id is not None:
+            self._identify(plan, plan.prediction_id, call)
 
+    def _identify(self, plan: Plan, prediction_id: Extractor, call: Call) -> None:
+        try:
+            settle(self, plan.sink.vectors)
+            ids = capture_ids(prediction_id(call), self.rows)
+        except BaseException as error:  # noqa: BLE001 - the user's extractor; after a failed call there may be nothing to extract
+            if self.status == "ok":
+                plan.sink.caught(error)
+            return
+        self.origin = self.origin or Origin()
+        self.origin.ids = ids
 
-def ending(error: BaseException) -> tuple[str, str]:
-    """Status of a call that raised, and the exception's class name where it is an error."""
-    return ("cancelled", "") if isinstance(error, (CancelledError, GeneratorExit)) else ("error", type(error).__name__)
+    @property
+    def run(self) -> Run | None:
+        """What runs the function's steps, where the call is a span."""
+        return None if self.origin is None or self.origin.span is None else self.origin.span.run
 
 
 def _captured(plan: Plan, result: Any) -> Any:
@@ -267,19 +232,20 @@ def watch(function: Any, plan: Plan) -> Any:
 
     def plain(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         with Observation(plan, instance, args, kwargs) as observation:
-            observation.prediction = result = wrapped(*args, **kwargs)
+            run = observation.run
+            observation.prediction = result = wrapped(*args, **kwargs) if run is None else run(wrapped, *args, **kwargs)
         return result
 
     async def coroutine(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         with Observation(plan, instance, args, kwargs) as observation:
-            observation.prediction = result = await wrapped(*args, **kwargs)
+            observation.prediction = result = await awaited(wrapped(*args, **kwargs), observation.run)
         return result
 
     def generator(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return _generator(Observation(plan, instance, args, kwargs), wrapped(*args, **kwargs), keep=streams)
+        return relay(Observation(plan, instance, args, kwargs), wrapped(*args, **kwargs), keep=streams)
 
     def async_generator(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return _async_generator(Observation(plan, instance, args, kwargs), wrapped(*args, **kwargs), keep=streams)
+        return relay_async(Observation(plan, instance, args, kwargs), wrapped(*args, **kwargs), keep=streams)
 
     if inspect.isasyncgenfunction(bare):
         return Watched(function, async_generator)
@@ -296,78 +262,13 @@ def _watched_function(function: FunctionType, plan: Plan) -> Any:
     @functools.wraps(function)
     def watched(*args: Any, **kwargs: Any) -> Any:
         with Observation(plan, None, args, kwargs) as observation:
-            observation.prediction = result = function(*args, **kwargs)
+            if observation.origin is None or (run := observation.run) is None:
+                observation.prediction = result = function(*args, **kwargs)
+            else:
+                observation.prediction = result = run(function, *args, **kwargs)
         return result
 
     return watched
-
-
-class _Tap:
-    """An iterator that remembers its first items and passes everything else through."""
-
-    def __init__(self, inner: Generator[Any, Any, Any], items: list[Any]) -> None:
-        self._inner, self._items = inner, items
-        self.close = inner.close
-
-    def __iter__(self) -> Iterator[Any]:
-        return self
-
-    def __next__(self) -> Any:
-        return self._keep(next(self._inner))
-
-    def send(self, value: Any) -> Any:
-        return self._keep(self._inner.send(value))
-
-    def throw(self, *error: Any) -> Any:
-        return self._keep(self._inner.throw(*error))
-
-    def _keep(self, item: Any) -> Any:
-        if len(self._items) < STREAM_ITEMS:
-            self._items.append(item)
-        return item
-
-
-def _generator(observation: Observation, inner: Generator[Any, Any, Any], *, keep: bool) -> Generator[Any, Any, Any]:
-    with observation:
-        if not keep:
-            return (yield from inner)
-        observation.prediction = []
-        return (yield from _Tap(inner, observation.prediction))
-
-
-async def _async_generator(observation: Observation, inner: AsyncGenerator[Any, Any], *, keep: bool) -> AsyncGenerator[Any, Any]:
-    """Relay values, sent values and thrown exceptions, as ``yield from`` does for generators (PEP 380)."""
-    items: list[Any] = []
-    with observation:
-        if keep:
-            observation.prediction = items
-        try:
-            item = await _begun(inner)
-            while True:
-                if keep and len(items) < STREAM_ITEMS:
-                    items.append(item)
-                try:
-                    sent = yield item
-                except GeneratorExit:
-                    raise
-                except BaseException as error:  # noqa: BLE001 - thrown in by the consumer, for the inner generator to see
-                    item = await inner.athrow(error)
-                else:
-                    item = await inner.asend(sent)
-        except StopAsyncIteration:
-            return
-        finally:
-            await inner.aclose()
-
-
-def _begun(inner: AsyncGenerator[Any, Any]) -> Any:
-    """Start the inner generator unknown to the event loop, which would close it at shutdown while we do."""
-    hooks = sys.get_asyncgen_hooks()
-    sys.set_asyncgen_hooks(None, None)
-    try:
-        return inner.__anext__()
-    finally:
-        sys.set_asyncgen_hooks(*hooks)
 
 
 def _bare(function: Any) -> Any:

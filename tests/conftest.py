@@ -1,10 +1,12 @@
 """What every test shares: hypothesis' profile, and the rule that nothing is skipped on CI."""
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 
 import pytest
 from hypothesis import settings
+
+from tests.telemetry import Traces, application
 
 # The same examples on every run: a failure is then the commit's, never the day's.
 settings.register_profile("otel_mlmon", derandomize=True, deadline=None, database=None)
@@ -13,7 +15,19 @@ settings.load_profile("otel_mlmon")
 # Prometheus and its tools are Go programs, whose garbage collector takes a quarter of their time as it is set by default.
 os.environ.setdefault("GOGC", "400")
 
+# A test sees no more of these variables than it sets itself.
+for _name in [name for name in os.environ if name.startswith(("OTEL_", "PROMETHEUS_"))]:
+    del os.environ[_name]
+
 ON_CI = os.environ.get("CI") == "true"
+
+
+@pytest.fixture
+def traces() -> Iterator[Traces]:
+    """What the application traces: a provider of its own, for this test alone."""
+    found = Traces()
+    with application(found):
+        yield found
 
 
 def pytest_configure(config: pytest.Config) -> None:

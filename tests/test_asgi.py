@@ -24,6 +24,7 @@ from otel_mlmon.integrations.asgi import Application, AsgiMiddleware, Message, R
 from otel_mlmon.integrations.exchange import Body, Exchange
 from otel_mlmon.monitor import Monitor
 from otel_mlmon.schema import Schema
+from otel_mlmon.settings import Settings
 
 
 @pytest.fixture
@@ -293,8 +294,7 @@ def test_an_application_that_answers_nothing_counts_as_500(monitor: Monitor) -> 
     assert requests_counted(monitor) == {("__other__", "GET", "5xx"): 1}
 
 
-@pytest.mark.parametrize("kind", ["websocket", "lifespan"])
-def test_other_connections_are_not_touched(monitor: Monitor, kind: str) -> None:
+def test_web_sockets_are_not_touched(monitor: Monitor) -> None:
     """Not even wrapped."""
     seen: list[object] = []
 
@@ -307,7 +307,7 @@ def test_other_connections_are_not_touched(monitor: Monitor, kind: str) -> None:
     async def send(message: Message) -> None:
         raise AssertionError
 
-    scope = {"type": kind, "path": "/x"}
+    scope = {"type": "websocket", "path": "/x"}
     asyncio.run(AsgiMiddleware(app, monitor)(scope, receive, send))
     assert seen == [scope, receive, send]
     assert requests_counted(monitor) == {}
@@ -326,6 +326,27 @@ def test_lifespan_reaches_the_application(monitor: Monitor) -> None:
     with serving(AsgiMiddleware(Starlette(lifespan=lifespan), monitor), lifespan="on"):
         pass
     assert events == ["start", "stop"]
+
+
+def test_what_is_queued_is_counted_before_the_server_ends() -> None:
+    """Uvicorn ends its workers by a signal: nothing runs behind the end of the lifespan."""
+    counted = []
+    slow = Monitor("m", schema=Schema((Feature("x"),)), settings=Settings(drain_seconds=3600.0))
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "lifespan.startup.complete"})
+        slow.observe({"x": 1.0})
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def send(message: Message) -> None:
+        counted.append(slow.snapshot().rows)
+
+    async def receive() -> Message:
+        raise AssertionError
+
+    with slow:
+        asyncio.run(AsgiMiddleware(app, slow)({"type": "lifespan"}, receive, send))
+    assert counted == [0, 1]
 
 
 def test_probes_are_not_counted(monitor: Monitor) -> None:

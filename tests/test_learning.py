@@ -207,4 +207,4 @@ def test_what_breaks_while_learning_does_not_hold_the_rows_for_ever(caplog: pyte
             monitor.observe(Broken())
             monitor.observe(Broken())
             assert monitor.flush()
-        assert monitor._learner is None
+        assert monitor._pipeline.learner is None

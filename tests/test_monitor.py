@@ -14,7 +14,7 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from otel_mlmon import Feature, Monitor, Reference, Schema, Threshold, aggregate, catalog, intake, vitals, worker
+from otel_mlmon import Feature, Monitor, Reference, Schema, Threshold, aggregate, catalog, intake, pipeline, vitals, worker
 from otel_mlmon import monitor as monitor_module
 from otel_mlmon.settings import Settings
 from otel_mlmon.snapshot import MonitorSnapshot
@@ -197,7 +197,8 @@ def test_losses_and_errors_stand_at_zero_before_the_first_one() -> None:
     """A rate does not see a counter's step from nothing to one."""
     with Monitor("m", schema=SCHEMA, settings=QUIET) as monitor:
         assert readings(monitor, catalog.ROWS_DROPPED) == {(reason,): 0 for reason in ("queue_full", "error", "learning")}
-        places = ("extractor", "reader", "prediction", "rows", "worker", "learning")
+        places = ["extractor", "reader", "prediction", "rows", "worker", "learning"]
+        places += ["export", "multiprocess", "system", "trace", "prediction_log"]
         assert readings(monitor, catalog.INTERNAL_ERRORS) == {(place,): 0 for place in places}
 
 
@@ -260,7 +261,7 @@ def test_between_any_two_lines_the_store_shows_one_instant(reference: Reference)
         with no_new_threads():
             for value in (1.0, None, 3.0):
                 monitor.observe({"a": value, "b": "x"}, 0.5)
-            with between_lines([intake, monitor_module, vitals, worker, aggregate], read):
+            with between_lines([intake, monitor_module, pipeline, vitals, worker, aggregate], read):
                 assert monitor.flush(20)
         assert seen == {(0, 0, 0, 0, 0), (3, 3, 3, 2, 3)}
 
@@ -318,7 +319,7 @@ def test_rows_that_tell_nothing_are_given_up_once(rows: Any) -> None:
             monitor.observe(rows, 0.5)
             assert monitor.flush()
         assert counted(monitor) == (10, 0, 0)
-        assert monitor._learner is None
+        assert monitor._pipeline.learner is None
         assert sum(monitor.snapshot().errors.values()) <= 1
 
 
@@ -329,8 +330,8 @@ def test_calls_without_rows_are_not_held_while_learning() -> None:
             ping()
             monitor.observe(np.empty((0, 3)), [])
         assert counted(monitor) == (2000, 0, 0)
-        assert monitor._learner is not None
-        assert monitor._learner._records == []
+        assert monitor._pipeline.learner is not None
+        assert monitor._pipeline.learner._records == []
 
 
 # ---------------------------------------------------------------- the end

@@ -13,7 +13,7 @@ import pytest
 from otel_mlmon import catalog
 from otel_mlmon.feature import Feature
 from otel_mlmon.monitor import Monitor
-from otel_mlmon.records import Form, Record, capture, capture_prediction
+from otel_mlmon.records import MISFIT, Form, Record, capture, capture_prediction
 from otel_mlmon.reference import Reference
 from otel_mlmon.schema import Schema
 from otel_mlmon.worker import MAX_ITEM_ROWS
@@ -291,6 +291,13 @@ def test_large_calls_of_any_shape_are_cut(features: Any) -> None:
         assert parts[1].features["a"].tolist() == list(range(1024, 1500))
     if isinstance(features, dict):
         assert parts[1].features["a"].tolist() == list(range(1024, 1500))
+
+
+@pytest.mark.parametrize("prediction", [np.array(0.5), {"score": np.array(0.5)}], ids=["alone", "score"])
+def test_one_number_for_a_large_call_costs_no_rows(prediction: Any) -> None:
+    """An array without dimensions has a ``__len__`` that raises."""
+    parts = Record(capture(np.zeros((1500, 2))), prediction, "ok", "", 0.1, 2.0).split()
+    assert [(part.rows, part.prediction is MISFIT) for part in parts] == [(1024, True), (476, False)]
 
 
 class Document(dict[str, Any]):

@@ -32,7 +32,8 @@ class AsgiMiddleware:
     """Counts the HTTP requests of an application and, with a reader, observes the predictions in them.
 
     Requests and responses pass through untouched, chunk by chunk; so do the application's exceptions and cancellation. Without
-    a reader no body is looked at. WebSockets and lifespan events are not touched at all.
+    a reader no body is looked at. WebSockets are not touched at all. When the application shuts down (lifespan), what is queued is
+    counted and exported first: uvicorn ends by the signal that it got, without Python's exit handlers.
 
     Args:
         app: The ASGI application.
@@ -67,6 +68,9 @@ class AsgiMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI interface."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, partial(self._ending, send))
+            return
         if scope["type"] != "http" or self._excluded(scope["path"]):
             await self._app(scope, receive, send)
             return
@@ -78,6 +82,12 @@ class AsgiMiddleware:
             watch.end(FAILED if isinstance(error, Exception) and not watch.disconnected else DISCONNECTED)
             raise
         watch.end(DISCONNECTED if watch.disconnected else FAILED)
+
+    async def _ending(self, send: Send, message: Message) -> None:
+        if message["type"].startswith("lifespan.shutdown."):
+            self._monitor.flush()
+            self._monitor.flush_exports()
+        await send(message)
 
 
 class _Watch:

@@ -141,7 +141,7 @@ def _stages(watching: Monitor, array: Any, mapping: Any) -> None:
 
     for name, row in (("array", array), ("dict", mapping)):
         records = [Record(capture(row), 0.3, "ok", "", 0.001, time.time()) for _ in range(MAX_ITEM_ROWS)]
-        spent = processor_seconds({"worker": lambda records=records: watching._handle(records) or len(records)})  # type: ignore[misc,func-returns-value]
+        spent = processor_seconds({"worker": lambda records=records: watching._pipeline.handle(records) or len(records)})  # type: ignore[misc,func-returns-value]
         print(f"  of which worker, {name:<6} {spent['worker'] * 1e6:29.2f}")
 
 
