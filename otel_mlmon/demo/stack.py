@@ -24,7 +24,7 @@ _PATIENCE = 60.0  # seconds until a server must be ready: two shared cores under
 
 
 def find_binary(name: str, series: Series = "old", *, servers: Path = SERVERS) -> Path | None:
-    """One of ``prometheus``, ``promtool``, ``alertmanager``, ``amtool``.
+    """One of ``prometheus``, ``promtool``, ``alertmanager``, ``amtool``; of the newer suite also ``victoria-metrics``, ``vmagent``.
 
     Args:
         name: The program.
@@ -88,6 +88,7 @@ def prometheus(
     alertmanager: str = "",
     series: Series = "old",
     configuration: Mapping[str, Any] | None = None,
+    flags: Sequence[str] = (),
     servers: Path = SERVERS,
 ) -> Iterator[Server]:
     """Run Prometheus until the block ends.
@@ -100,6 +101,7 @@ def prometheus(
         alertmanager: Address of an Alertmanager (``http://...``); empty for none.
         series: Which Prometheus.
         configuration: Further top-level keys of its configuration, JSON values.
+        flags: Further words of its command line.
         servers: Where the programs were unpacked.
 
     Yields:
@@ -122,11 +124,11 @@ def prometheus(
     arguments = [f"--config.file={path}", f"--storage.tsdb.path={folder / 'prometheus'}", "--log.level=warn"]
     # Alertmanagers become known only some seconds after the start: what was sent before must not wait a minute for its repetition.
     arguments.append(f"--rules.alert.resend-delay={interval}")
-    with _run(
+    with run(
         "prometheus",
         find_binary("prometheus", series, servers=servers),
         folder,
-        lambda port: [*arguments, f"--web.listen-address=127.0.0.1:{port}"],
+        lambda port: [*arguments, *flags, f"--web.listen-address=127.0.0.1:{port}"],
     ) as server:
         yield server
 
@@ -161,7 +163,7 @@ def alertmanager(
         "--cluster.listen-address=",
         "--log.level=warn",
     ]
-    with _run(
+    with run(
         "alertmanager",
         find_binary("alertmanager", series, servers=servers),
         folder,
@@ -233,7 +235,22 @@ def webhook() -> Iterator[Webhook]:
 
 
 @contextlib.contextmanager
-def _run(name: str, program: Path | None, folder: Path, arguments: Callable[[int], list[str]]) -> Iterator[Server]:
+def run(name: str, program: Path | None, folder: Path, arguments: Callable[[int], list[str]]) -> Iterator[Server]:
+    """Run any server that has a page ``/-/ready``, until the block ends.
+
+    Args:
+        name: What to call it.
+        program: Its program; None if that is not at hand.
+        folder: For its log; must exist.
+        arguments: Gives its command line for the port of 127.0.0.1 that it is to listen on.
+
+    Yields:
+        The running server.
+
+    Raises:
+        FileNotFoundError: If the program is not at hand.
+        RuntimeError: If it ends or stays unready; the end of its log is in the message.
+    """
     if program is None:
         raise FileNotFoundError(f"{name} is not at hand; .ci/servers.sh unpacks it below .cache/servers")
     port = free_port()
