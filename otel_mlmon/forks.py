@@ -4,14 +4,15 @@ import os
 import sys
 import weakref
 from collections.abc import Callable
+from typing import Any
 
-_HOOKS: "set[weakref.WeakMethod[Callable[[], None]]]" = set()
-"""What is registered with Python cannot be taken back, so it must not keep what it calls alive."""
+_HOOKS: "weakref.WeakKeyDictionary[Any, Callable[[Any], None]]" = weakref.WeakKeyDictionary()
+"""Methods by object. What is registered with Python cannot be taken back, so it must not keep what it calls alive."""
 
 
 def in_each_child(hook: Callable[[], None]) -> None:
-    """Call a method in every forked child, as long as its object lives."""
-    _HOOKS.add(weakref.WeakMethod(hook, _HOOKS.discard))
+    """Call a method in every forked child, as long as its object lives; one method an object."""
+    _HOOKS[hook.__self__] = hook.__func__  # type: ignore[attr-defined]  # of a method, which has both
 
 
 def at_child_exit(function: Callable[[], None], *, first: bool = False) -> None:
@@ -29,10 +30,8 @@ def at_child_exit(function: Callable[[], None], *, first: bool = False) -> None:
 
 
 def _after_fork() -> None:
-    for reference in list(_HOOKS):
-        hook = reference()
-        if hook is not None:
-            hook()
+    for owner, hook in list(_HOOKS.items()):
+        hook(owner)
 
 
 if hasattr(os, "register_at_fork"):

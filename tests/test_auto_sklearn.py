@@ -137,11 +137,16 @@ def test_classes_written_later_are_watched_too(monitor: Monitor) -> None:
     assert calls(monitor) == 3
 
 
-def test_a_class_that_lets_nobody_change_it_comes_into_being_unwatched(monitor: Monitor, caplog: pytest.LogCaptureFixture) -> None:
-    class Frozen(type):
-        def __setattr__(cls, name: str, value: object) -> None:
-            raise AttributeError("this class is finished")
+class Frozen(type):
+    """Of classes whose ``predict`` nobody may replace."""
 
+    def __setattr__(cls, name: str, value: object) -> None:
+        if name == "predict":
+            raise AttributeError("this class is finished")
+        super().__setattr__(name, value)
+
+
+def test_a_class_that_lets_nobody_change_it_comes_into_being_unwatched(monitor: Monitor, caplog: pytest.LogCaptureFixture) -> None:
     class Stone(BaseEstimator, metaclass=Frozen):
         def predict(self, data: Any) -> Any:
             return data
@@ -176,10 +181,6 @@ def test_a_replaced_method_that_another_class_holds_too_is_put_back_there(
     monitor: Monitor, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A dataclass with slots is a copy of the class that was written; what forbids the change costs itself alone."""
-
-    class Frozen(type):
-        def __setattr__(cls, name: str, value: object) -> None:
-            raise AttributeError("this class is finished")
 
     @dataclass(slots=True)
     class Constant(BaseEstimator):
