@@ -289,6 +289,7 @@ assert len(own.page()) == len(other.page()) == 6001
 """
 
 
+@pytest.mark.optional
 def test_a_full_disk_kills_no_process(tmp_path: Path) -> None:
     """On a real one: a small file system in memory, filled to the last block."""
     mount = f'mount -t tmpfs -o size=1m none "{tmp_path}" && exec "$@"'
