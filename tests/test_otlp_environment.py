@@ -91,11 +91,16 @@ def test_exporters_are_a_list(monkeypatch: pytest.MonkeyPatch, text: str, named:
     assert environment.exporters() == named
 
 
-@pytest.mark.parametrize(("name", "told"), [("otlp_proto_grpc", "grpc"), ("otlp_proto_http", "http/protobuf"), ("otlp", "grpc")])
-def test_the_names_of_opentelemetry_python_tell_the_protocol(monkeypatch: pytest.MonkeyPatch, name: str, told: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "variable", "told"),
+    [("otlp_proto_grpc", "http/protobuf", "grpc"), ("otlp_proto_http", "grpc", "http/protobuf"), ("otlp", "grpc", "grpc")],
+)
+def test_the_names_of_opentelemetry_python_tell_the_protocol(
+    monkeypatch: pytest.MonkeyPatch, name: str, variable: str, told: str
+) -> None:
     """Its own configuration takes them; they come before the variable of the protocol."""
     monkeypatch.setenv("OTEL_METRICS_EXPORTER", name)
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", variable)
     assert environment.protocol() == told
 
 
