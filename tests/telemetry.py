@@ -70,6 +70,13 @@ def ids(span: trace.Span | ReadableSpan) -> tuple[int, int]:
     return context.trace_id, context.span_id
 
 
+def told(span: ReadableSpan) -> str:
+    """All that a span says in words: no identifier and no time, which may hold any digits."""
+    events = [(event.name, dict(event.attributes or {})) for event in span.events]
+    links = [dict(link.attributes or {}) for link in span.links]
+    return repr((span.name, dict(span.attributes or {}), events, links, span.status.description, dict(span.resource.attributes)))
+
+
 class Unspeakable:
     """What has no text: neither an id nor a category can be made of it."""
 
