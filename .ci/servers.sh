@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Unpacks Prometheus (with promtool), Alertmanager (with amtool) and VictoriaMetrics (with vmagent) from Debian packages; nothing is
-# installed, no root is needed.
+# Unpacks Prometheus (with promtool), Alertmanager (with amtool), VictoriaMetrics (with vmagent and vmalert) and kustomize from Debian
+# packages; nothing is installed, no root is needed.
 #
 #   .ci/servers.sh [FOLDER]      default: .cache/servers beside this repository
 #
 # FOLDER/old/usr/bin holds the programs of this machine's own release, FOLDER/new/usr/bin those of a newer suite, if one can be had:
-# VictoriaMetrics is only there. A second run finds them and does nothing; one that finds some fetches what is missing.
+# VictoriaMetrics and kustomize are only there. A second run finds them and does nothing; one that finds some fetches what is missing.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -13,7 +13,8 @@ folder=${1:-$here/.cache/servers}
 mkdir -p "$folder"
 folder=$(cd "$folder" && pwd)
 programs="prometheus promtool prometheus-alertmanager amtool"
-new_programs="victoria-metrics vmagent"
+victoria_programs="victoria-metrics vmagent vmalert"
+new_programs="$victoria_programs kustomize"
 
 say() { echo "servers: $*"; }
 
@@ -66,16 +67,17 @@ private() {
 packages() {
     local work=$1 series=$2 names=""
     has "$series" $programs || names="prometheus promtool prometheus-alertmanager"
-    [ "$series" = old ] || has "$series" $new_programs || names="$names victoria-metrics"
+    [ "$series" = old ] || has "$series" $victoria_programs || names="$names victoria-metrics"
+    [ "$series" = old ] || has "$series" kustomize || names="$names kustomize"
     private "$work" apt-cache madison $names | awk '{ print $1 }' | sort -u
 }
 
-# unpack PACKAGE ROOT: VictoriaMetrics's has 200 MB more, behind the two programs that are wanted: tar ends when it has them.
+# unpack PACKAGE ROOT: VictoriaMetrics's has 200 MB more, behind the programs that are wanted: tar ends when it has them.
 unpack() {
     case $(basename "$1") in
     victoria-metrics_*)
         mkdir -p "$2"
-        dpkg-deb --fsys-tarfile "$1" 2>/dev/null | tar -x --occurrence=1 -C "$2" $(printf './usr/bin/%s ' $new_programs) || true
+        dpkg-deb --fsys-tarfile "$1" 2>/dev/null | tar -x --occurrence=1 -C "$2" $(printf './usr/bin/%s ' $victoria_programs) || true
         ;;
     *) dpkg -x "$1" "$2" ;;
     esac
@@ -126,7 +128,7 @@ else
     say "new: no newer suite could be read; the tests on the newer Prometheus are skipped"
 fi
 if has new $new_programs; then
-    say "new: VictoriaMetrics and vmagent in $folder/new"
+    say "new: VictoriaMetrics, vmagent, vmalert and kustomize in $folder/new"
 else
-    say "new: VictoriaMetrics could not be unpacked from Debian's newer suites; the tests on it are skipped"
+    say "new: VictoriaMetrics and kustomize could not both be unpacked from Debian's newer suites; the tests on them are skipped"
 fi
