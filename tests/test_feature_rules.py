@@ -38,8 +38,8 @@ def _statistics(truth: faulty.Truth, window: str, late: slice) -> Iterator[dict[
         x = truth.rows(version, late)
         values = {"mean": x.mean(), "std": x.std()} | {name: quantile(x, share) for name, share in QUANTILES.items()}
         if version == "1":
-            # What a failed scrape would have shown is lost; the statistics are of the gauges at the moment, not half a minute ago.
-            seen = np.concatenate(truth.seen[late.start + 2 : late.stop + 2])
+            # What a failed scrape would have shown is lost; gauges are read without delay.
+            seen = np.concatenate(truth.seen[late.start + 1 : late.stop + 1])
             values |= {"min": seen.min(), "max": seen.max()}
         for name, value in values.items():
             yield _close(f'mlmon:feature:statistic{{{WHO.format(version, window)}, statistic="{name}"}}', value)
@@ -87,7 +87,7 @@ def _verdict(series: str, folder: Path) -> str:
         replica.gauge(catalog.REFERENCE_CORRELATION_THRESHOLD, 0.9, feature="x", target=catalog.SCORE, space="u", window="1h")
     expectations: list[dict[str, Any]] = []
     for window, length in (("5m", 5), ("1h", 60)):
-        # An evaluation sees the scrape of the minute before; what may come late, the evaluation of the minute before.
+        # An evaluation sees the scrape of the minute before; what may come late is held a minute later.
         soon, late = (slice(LAST - behind - length, LAST - behind) for behind in (0, 1))
         expectations += [*_statistics(truth, window, late), *_correlations(truth, window, late), *_shares(truth, window, soon)]
     return run(require("promtool", series), folder, render(OPTIONS), replicas, expectations)

@@ -12,7 +12,7 @@ import pytest
 
 from otel_mlmon.bundle.history_rules import normal
 from otel_mlmon.bundle.rules import RECORDING_FILE, RuleOptions, render
-from otel_mlmon.bundle.yaml_text import rule_file
+from otel_mlmon.bundle.yaml_text import Group, rule_file
 from otel_mlmon.thresholds import HISTORIES
 from tests.promql import cases
 from tests.promql.fleet import Replica
@@ -84,7 +84,7 @@ def play(folder: Path, which: str, inputs: Series, expectations: list[dict[str, 
     """What promtool says of the history's rules, evaluated each hour on recorded series."""
     history = next(group for group in parsed(render(RuleOptions())[RECORDING_FILE]) if group["name"] == "mlmon-history.rules")
     assert history["interval"] == "30m"
-    fast = parsed(rule_file({"fast": [normal(RuleOptions())]}, interval="1m", header=""))
+    fast = parsed(rule_file([Group("fast", "1m", (normal(RuleOptions()),))], header=""))
     steps = DAYS * DAY
     tests = {
         "interval": "1h",

@@ -21,10 +21,10 @@ from tests.promql.fleet import Replica
 from tests.promql.promtool import close, expectation, failures, run
 from tests.servers import SERIES, require
 
-OPTIONS = RuleOptions(windows=("5m", "1h"), pairs=(("5m", "1h"),), previous="21m")
+OPTIONS = RuleOptions(windows=("5m", "1h"), pairs=(("5m", "1h"),), previous="21m", statistics=STATISTICS)
 LAST = faulty.MINUTES - 1
 SOON = ("psi", "wasserstein")
-"""Statistics against the training data that alerts rest on: recorded at once, all others half an interval behind."""
+"""Statistics against the training data that alerts rest on: recorded at once, all others behind."""
 
 Counts = npt.NDArray[np.float64]
 
@@ -93,8 +93,9 @@ def _faulty(series: str, folder: Path) -> str:
     expectations: list[dict[str, Any]] = []
     for window, length in (("5m", 5), ("1h", 60)):
         who = f'model_name="m", model_version="{{}}", feature="{{}}", window="{window}", baseline="{{}}"'
-        # An evaluation sees the scrape of the minute before; what may come late, the evaluation of the minute before.
-        soon, late = (slice(LAST - behind - length, LAST - behind) for behind in (0, 1))
+        # An evaluation sees the scrape of the minute before; what may come late, the evaluation before it, and what holds
+        # that, the one before that.
+        soon, late = (slice(LAST - behind - length, LAST - behind) for behind in (0, 2))
         before = slice(max(late.start - 21, 0), late.stop - 21)
         for version, profile in faulty.VERSIONS.items():
             training, now, then = np.array(profile.reference, float), truth.rows(version, late), truth.rows(version, before)
@@ -169,7 +170,7 @@ def _edge_replica(minutes: int) -> Replica:
     for name, edge in _edges().items():
         labels = [f"{place:02d} {'[' if edge.ordered else ''}{place}" for place in range(len(edge.reference))]
         rows = np.zeros((minutes, len(labels)))
-        rows[2], rows[24] = edge.before, edge.now
+        rows[2], rows[22] = edge.before, edge.now
         weights = [0.5] * (len(labels) - 1) if edge.ordered else []
         replica.feature(name, dict(zip(labels, edge.reference, strict=True)), rows, weights=weights)
     return replica
@@ -193,7 +194,7 @@ def _at_the_edges(series: str, folder: Path) -> str:
                 expectations.append(expectation(absent, minute, {}))
     expectations.append(expectation('{__name__=~"mlmon:feature(_bin)?:(drift|statistic|ratio)", window="5m"}', minute, {}))
     every = '{__name__=~"mlmon:feature_(drift|chi2|ks).*"}'  # promtool evaluates no more than 10,000 samples at once
-    identity = "__name__, feature, window, statistic, baseline, severity, parity"
+    identity = "__name__, feature, window, statistic, baseline, severity, df"
     expectations.append(expectation(f"{every} unless on ({identity}) ({every} > -Inf < +Inf)", minute, {}))
     return run(require("promtool", series), folder, render(OPTIONS), [_edge_replica(32)], expectations)
 
@@ -226,5 +227,6 @@ def _folder(factory: pytest.TempPathFactory, name: str) -> Path:
 def test_statistics_can_be_left_out() -> None:
     """All but those that alerts rest on and those that a chosen one is computed from."""
     groups = yaml.safe_load(render(RuleOptions(statistics=("cramers_v",)))[RECORDING_FILE])["groups"]
-    labels = [rule.get("labels", {}) for group in groups for rule in group["rules"] if rule["record"] == "mlmon:feature_drift"]
-    assert {one["statistic"] for one in labels} == {*SOON, "chi2", "cramers_v"}
+    names = {"mlmon:feature_drift", "mlmon:late:feature_drift"}
+    labels = [rule.get("labels", {}) for group in groups for rule in group["rules"] if rule["record"] in names]
+    assert {one["statistic"] for one in labels if one} == {*SOON, "chi2", "cramers_v"}

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from otel_mlmon.bundle import names as n
 from otel_mlmon.bundle.options import RuleOptions
+from otel_mlmon.bundle.yaml_text import Rule, record
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,17 +13,20 @@ class Baseline:
 
     Args:
         name: ``training`` or ``previous``.
-        ratio, count: Share and number of values per bin.
+        ratio, smoothed, count: Share of values per bin, with half a value more in each bin, and number of values.
         total: Number of values.
         cumulative: Share of values up to each bin.
+        entropy: Negative, of the shares.
         labels: Those of ``total``: per feature, or per feature and window.
     """
 
     name: str
     ratio: str
+    smoothed: str
     count: str
     total: str
     cumulative: str
+    entropy: str
     labels: str
 
     @property
@@ -36,28 +40,43 @@ class Baseline:
         return f"on ({n.FEATURE}) group_left ()" if self.labels == n.FEATURE else f"on ({n.WINDOW})"
 
 
-def baselines(options: RuleOptions) -> tuple[Baseline, ...]:
-    """Both, as the rules of ``statistics_interval`` read them.
+BASELINES = (
+    Baseline(
+        "training",
+        ratio=n.REFERENCE_RATIO,
+        smoothed=n.REFERENCE_SMOOTHED,
+        count=n.REFERENCE_COUNT,
+        total=n.REFERENCE_TOTAL,
+        cumulative=n.REFERENCE_CUMULATIVE,
+        entropy=n.REFERENCE_ENTROPY,
+        labels=n.FEATURE,
+    ),
+    Baseline(
+        "previous",
+        ratio=n.PREVIOUS_RATIO,
+        smoothed=n.PREVIOUS_SMOOTHED,
+        count=n.PREVIOUS_COUNT,
+        total=f"({n.PREVIOUS_TOTAL} > 0)",
+        cumulative=n.PREVIOUS_CUMULATIVE,
+        entropy=n.PREVIOUS_ENTROPY,
+        labels=n.WINDOW,
+    ),
+)
+
+
+def previous(options: RuleOptions) -> list[Rule]:
+    """The windows some time ago, recorded anew: a query that looks back a day pays for it with every selector that it has.
 
     Args:
-        options: How long ago the previous one is.
+        options: How long ago the previous baseline is.
+
+    Returns:
+        Rules that come before all that compare with it.
     """
-    ago = options.ago(behind=True)
-    return (
-        Baseline(
-            "training",
-            ratio=n.REFERENCE_RATIO,
-            count=n.REFERENCE_COUNT,
-            total=f"(sum by ({n.FEATURE}) ({n.REFERENCE_COUNT}) > 0)",
-            cumulative=n.REFERENCE_CUMULATIVE,
-            labels=n.FEATURE,
-        ),
-        Baseline(
-            "previous",
-            ratio=f"{n.BIN_RATIO} offset {options.ago()}",
-            count=f"{n.BIN_COUNT} offset {ago}",
-            total=f"({n.COUNT} offset {ago} > 0)",
-            cumulative=f"{n.BIN_CUMULATIVE} offset {ago}",
-            labels=n.WINDOW,
-        ),
+    step, ago = options.statistics_interval, options.ago()
+    copies = (
+        *((n.PREVIOUS_COUNT, n.BIN_COUNT), (n.PREVIOUS_TOTAL, n.COUNT), (n.PREVIOUS_RATIO, n.BIN_RATIO)),
+        *((n.PREVIOUS_CUMULATIVE, n.BIN_CUMULATIVE), (n.PREVIOUS_MEAN_SHIFT, n.MEAN_SHIFT)),
+        *((n.PREVIOUS_SMOOTHED, n.BIN_SMOOTHED), (n.PREVIOUS_ENTROPY, n.ENTROPY)),
     )
+    return [record(copy, f"last_over_time({n.late(name)}[{step}] offset {ago})") for copy, name in copies]

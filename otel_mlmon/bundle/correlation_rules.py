@@ -11,6 +11,10 @@ from otel_mlmon.bundle.options import RuleOptions
 from otel_mlmon.bundle.yaml_text import Rule, record
 from otel_mlmon.thresholds import CORRELATION_SIGMAS, MARGIN, SEVERITIES
 
+CORRELATIONS = (n.CORRELATION, n.CORRELATION_SAMPLES, n.CORRELATION_SHIFT, n.CORRELATION_Z, n.CORRELATION_THRESHOLD)
+"""Public names of what is recorded."""
+
+_COEFFICIENT, _SAMPLES, _SHIFT, _Z, _LIMIT = (n.late(name) for name in CORRELATIONS)
 _VARIANCE = {"z": 1.0, "u": 1.06}
 _CONSTANT = 1e-12  # a variance below is rounding
 _GREATEST = 0.999999
@@ -21,37 +25,37 @@ def correlations(options: RuleOptions) -> list[Rule]:
     """Correlations over the windows that alarm, their shift and the level above which it is drift.
 
     Args:
-        options: Windows; how far behind they are read.
+        options: Windows.
 
     Returns:
-        Rules behind those of increments, reference and thresholds.
+        Rules behind those of the moments' sums, in their group.
     """
-    related = n.selector(n.MOMENT_INCREMENT, target="!=")
-    rules = [record(n.MOMENT, options.sums(related, window, behind=True), window=window) for window in options.alert_windows]
+    windows = "=~" + "|".join(options.alert_windows)
     match = f"on ({_WINDOW})"
-    rows = f"(sum by ({_WINDOW}) ({n.selector(n.MOMENT, moment='n')}) > 0)"
-    f, ff, y, yy, fy = (f"({n.selector(n.MOMENT, moment=moment)} / {match} {rows})" for moment in ("f", "ff", "y", "yy", "fy"))
+    sums = {
+        moment: n.selector(n.MOMENT, target="!=", window=windows, moment=moment) for moment in ("n", "f", "ff", "y", "yy", "fy")
+    }
+    rows = f"(sum by ({_WINDOW}) ({sums.pop('n')}) > 0)"
+    f, ff, y, yy, fy = (f"({each} / {match} {rows})" for each in sums.values())
     of_feature, of_target = (f"({square} - {match} {mean} ^ 2 > {_CONSTANT:g})" for square, mean in ((ff, f), (yy, y)))
     reference = f"atanh(clamp({n.REFERENCE_CORRELATION}, -{_GREATEST}, {_GREATEST}))"
-    now = f"atanh(clamp({n.CORRELATION}, -{_GREATEST}, {_GREATEST}))"
+    now = f"atanh(clamp({_COEFFICIENT}, -{_GREATEST}, {_GREATEST}))"
     difference = f"{now} - on ({n.PAIR}) group_left () {reference}"
-    rules += [
-        record(n.CORRELATION_SAMPLES, rows),
+    rules = [
+        record(_SAMPLES, rows),
         record(
-            n.CORRELATION,
+            _COEFFICIENT,
             f"clamp(\n  ({fy} - {match} {f} * {match} {y})\n    / {match} sqrt({of_feature} * {match} {of_target}),\n  -1, 1\n)",
         ),
-        record(n.CORRELATION_SHIFT, f"abs({difference})"),
+        record(_SHIFT, f"abs({difference})"),
     ]
-    rules += [record(n.CORRELATION_Z, f"({difference})\n  / {match} {_error(space)}", space=space) for space in _VARIANCE]
+    rules += [record(_Z, f"({difference})\n  / {match} {_error(space)}", space=space) for space in _VARIANCE]
     return rules + [_threshold(severity) for severity in SEVERITIES]
 
 
 def _error(space: str) -> str:
     """Standard error of the difference, if rows were independent."""
-    now, reference = (
-        f"({n.selector(name, space=space)} - 3 > 0)" for name in (n.CORRELATION_SAMPLES, n.REFERENCE_CORRELATION_SAMPLES)
-    )
+    now, reference = (f"({n.selector(name, space=space)} - 3 > 0)" for name in (_SAMPLES, n.REFERENCE_CORRELATION_SAMPLES))
     return f"sqrt({_VARIANCE[space]:g} / {now} + on ({n.PAIR}) group_left () {_VARIANCE[space]:g} / {reference})"
 
 
@@ -64,9 +68,9 @@ def _threshold(severity: str) -> Rule:
         f"{error} * 0 + on ({n.FEATURE}) group_left () {n.selector(n.FEATURE_THRESHOLD, **where)}\n"
         f"      or\n        {error} * 0 + on ({n.MODEL}) group_left () {n.selector(n.THRESHOLD, **where)}\n      "
     )
-    normal = f"{margin}({n.selector(n.REFERENCE_CORRELATION_LEVEL, space='u')} and on ({_WINDOW}) {n.CORRELATION})"
+    normal = f"{margin}({n.selector(n.REFERENCE_CORRELATION_LEVEL, space='u')} and on ({_WINDOW}) {_COEFFICIENT})"
     return record(
-        n.CORRELATION_THRESHOLD,
+        _LIMIT,
         f"""
 max by ({_WINDOW}) (
     {n.tagged(chr(10) + "        " + user, "user")}

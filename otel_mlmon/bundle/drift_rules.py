@@ -6,8 +6,11 @@ Sources:
     doi:10.1137/1118101; never less than the difference of the means (Kantorovich duality), which sees into the open end bins.
 """
 
+from collections.abc import Sequence
+
 from otel_mlmon.bundle import names as n
 from otel_mlmon.bundle.history_rules import normal
+from otel_mlmon.bundle.increments import held
 from otel_mlmon.bundle.options import RuleOptions
 from otel_mlmon.bundle.reference_rules import cumulative
 from otel_mlmon.bundle.yaml_text import Rule, record
@@ -26,8 +29,9 @@ def drift(options: RuleOptions) -> list[Rule]:
         Rules in order of dependency, behind those of increments, references and thresholds.
     """
     return [
-        *_windows(options),
-        *_distances(),
+        *windows(options),
+        *shares(options),
+        *distances(options),
         *_noise(),
         normal(options),
         *_levels(options),
@@ -35,41 +39,86 @@ def drift(options: RuleOptions) -> list[Rule]:
     ]
 
 
-def _windows(options: RuleOptions) -> list[Rule]:
-    rules = [record(n.BIN_COUNT, options.sums(n.BIN_INCREMENT, window), window=window) for window in options.windows]
-    rules.append(record(n.COUNT, f"sum by ({n.WINDOW}) ({n.BIN_COUNT})"))
-    for window in options.windows:
-        f, rows = (
-            options.sums(n.selector(n.MOMENT_INCREMENT, target="", space="z", moment=moment), window) for moment in ("f", "n")
-        )
-        # Moments are of z + 8, so that they only grow: see Reference.
-        rules.append(record(n.MEAN_SHIFT, f"{f}\n  / on ({n.FEATURE}) ({rows} > 0)\n- 8", window=window))
-    return rules + cumulative(n.BIN_CUMULATIVE, n.BIN_COUNT, n.WINDOW, f"({n.COUNT} > 0)", options)
+def windows(options: RuleOptions, *, late: bool = False) -> list[Rule]:
+    """Counts per bin and feature, and shift of the mean.
+
+    Args:
+        options: Windows, intervals.
+        late: Of all windows, under names of their own, for the group that comes late. Else of all but those that last, which are
+            held.
+
+    Returns:
+        Rules in order of dependency, behind those of increments.
+    """
+    every, name = options.drift_interval, n.late if late else str
+    of = options.windows if late else options.soon
+    bins, count, shift = name(n.BIN_COUNT), name(n.COUNT), name(n.MEAN_SHIFT)
+    rules = [record(bins, options.sums(n.BIN_INCREMENT, window, every, behind=late), window=window) for window in of]
+    for window in of:
+        rules.append(record(count, f"sum by ({n.FEATURE}) ({n.selector(bins, window=window)})", window=window))
+        total = options.sums(n.STANDARDISED_INCREMENT, window, every, behind=late)
+        # What is added up is z + 8, which only grows, of all values that are in a bin: see Moments.
+        rules.append(record(shift, f"{total}\n  / on ({n.FEATURE}) ({n.selector(count, window=window)} > 0)\n- 8", window=window))
+    if options.lasting and not late:
+        rules += [held(one, options, window="=~" + "|".join(options.lasting)) for one in (n.BIN_COUNT, n.COUNT, n.MEAN_SHIFT)]
+    return rules
 
 
-def _distances() -> list[Rule]:
-    counts, reference = f"({n.BIN_COUNT} + 0.5)", f"({n.REFERENCE_COUNT} + 0.5)"
+def shares(options: RuleOptions, *, late: bool = False) -> list[Rule]:
+    """Smoothed shares and shares up to each bin; in the group that comes late, those of each bin, too.
+
+    Args:
+        options: Windows, number of bins.
+        late: As of ``windows``.
+
+    Returns:
+        Rules in order of dependency, behind those of ``windows``.
+    """
+    name, of = (n.late, options.windows) if late else (str, options.soon)
+    where = _where(of, options)
+    counts, total = f"({n.selector(name(n.BIN_COUNT), **where)} + 0.5)", f"({n.selector(name(n.COUNT), **where)} > 0)"
+    on = f"on ({n.WINDOW}) group_left ()"
+    rules = [record(name(n.BIN_SMOOTHED), f"{counts} / {on} (sum by ({n.WINDOW}) {counts} and on ({n.WINDOW}) {total})")]
+    if late:
+        ratio = n.late(n.BIN_RATIO)
+        rules.append(record(ratio, f"{n.late(n.BIN_COUNT)} / {on} {total}"))
+
+    def share(bins: str) -> str:
+        if late:
+            return f"sum by ({n.WINDOW}) ({n.selector(ratio, bin=bins)})"
+        return f"sum by ({n.WINDOW}) ({n.selector(n.BIN_COUNT, **where, bin=bins)})\n  / on ({n.WINDOW}) {total}"
+
+    return rules + cumulative(name(n.BIN_CUMULATIVE), share, n.REFERENCE_WEIGHT, n.WINDOW, options)
+
+
+def distances(options: RuleOptions, *, late: bool = False) -> list[Rule]:
+    """PSI and Wasserstein distance from the training data.
+
+    Args:
+        options: Windows.
+        late: Of the windows that last, in the group that comes late. Else of the others.
+
+    Returns:
+        Rules behind those of ``shares``.
+    """
+    name, of = (n.late, options.lasting) if late else (str, options.soon)
+    if not of:
+        return []
+    smoothed, shift, up_to = (
+        n.selector(name(one), **_where(of, options)) for one in (n.BIN_SMOOTHED, n.MEAN_SHIFT, n.BIN_CUMULATIVE)
+    )
     on_bin = f"on ({n.BIN}) group_left ()"
-    smoothed = f"sum by ({n.FEATURE}) {reference} and on ({n.FEATURE}) (sum by ({n.FEATURE}) ({n.REFERENCE_COUNT}) > 0)"
     return [
         record(
-            n.DRIFT,
-            psi(
-                f"{counts} * on ({n.BIN}, window) ln({counts} / {on_bin} {reference})",
-                f"ln{counts} * {on_bin} {reference}",
-                f"sum by ({n.FEATURE}) ({reference} * on ({n.BIN}) ln{reference})",
-                f"sum by ({n.WINDOW}) {counts} and on ({n.WINDOW}) ({n.COUNT} > 0)",
-                smoothed,
-                f"on ({n.FEATURE}) group_left ()",
-            ),
+            name(n.DRIFT),
+            psi(smoothed, n.REFERENCE_SMOOTHED, on_bin),
             statistic="psi",
             baseline="training",
         ),
         record(
-            n.DRIFT,
+            name(n.DRIFT),
             wasserstein(
-                f"abs({n.BIN_CUMULATIVE} - {on_bin} {n.REFERENCE_CUMULATIVE})",
-                f"abs({n.MEAN_SHIFT} and on ({n.FEATURE}) {n.REFERENCE_WEIGHT})",
+                f"abs({up_to} - {on_bin} {n.REFERENCE_CUMULATIVE})", f"abs({shift} and on ({n.FEATURE}) {n.REFERENCE_WEIGHT})"
             ),
             statistic="wasserstein",
             baseline="training",
@@ -77,29 +126,18 @@ def _distances() -> list[Rule]:
     ]
 
 
-def psi(gain: str, cross: str, own: str, rows: str, others: str, on: str) -> str:
-    """PSI of smoothed counts c with sum N against smoothed counts r with sum M, with as few products per bin as it takes.
+def _where(of: Sequence[str], options: RuleOptions) -> dict[str, str]:
+    return {} if len(of) == len(options.windows) else {"window": "=~" + "|".join(of)}
 
-    ``sum((c/N - r/M) * ln((c/N) / (r/M)))`` is ``sum(c * ln(c/r)) / N - (sum(r * ln c) - sum(r * ln r)) / M``: the logarithms of
-    the sums cancel, since both shares add up to 1.
+
+def psi(share: str, other: str, on: str) -> str:
+    """PSI of two shares, both above 0: no term of the sum is negative.
 
     Args:
-        gain: ``c * ln(c / r)`` per bin and window.
-        cross: ``r * ln c``, likewise.
-        own: ``sum(r * ln r)``, per feature, or feature and window.
-        rows: N, per feature and window.
-        others: M, as ``own``.
-        on: How ``own`` and ``others`` match what is per feature and window.
+        share, other: Smoothed, per bin.
+        on: How they match.
     """
-    return f"""
-clamp_min(
-    sum by ({n.WINDOW}) ({gain})
-      / on ({n.WINDOW}) ({rows})
-  - on ({n.WINDOW})
-    (sum by ({n.WINDOW}) ({cross}) - {on} {own})
-      / {on} ({others}),
-  0
-)"""
+    return f"sum by ({n.WINDOW}) (({share} - {on} {other}) * on ({n.BIN}, window) ln({share} / {on} {other}))"
 
 
 def wasserstein(differences: str, mean_shift: str) -> str:
@@ -120,8 +158,7 @@ max by ({n.WINDOW}) (
 
 def _noise() -> list[Rule]:
     """What chance alone reaches with these numbers of rows: grows with 1/n + 1/m (psi), with its root (wasserstein)."""
-    reference = f"(sum by ({n.FEATURE}) ({n.REFERENCE_COUNT}) > 0)"
-    both = f"1 / ({n.COUNT} > 0) + on ({n.FEATURE}) group_left () 1 / {reference}"
+    both = f"1 / ({n.COUNT} > 0) + on ({n.FEATURE}) group_left () 1 / {n.REFERENCE_TOTAL}"
     return [
         record(
             n.NOISE,
@@ -140,9 +177,12 @@ def _levels(options: RuleOptions) -> list[Rule]:
     model must have been up in most of it. Else (too little training data in a window, or too few of them) such a rule would
     switch the feature's alerts off.
     """
+    every = options.drift_interval
     rules = [
         record(
-            n.COVERED, f"count_over_time({n.PREDICTION_INCREMENT}[{options.span(window)}]) / {options.steps(window)}", window=window
+            n.COVERED,
+            f"count_over_time({n.ROW_INCREMENT}[{options.span(window, every)}]) / {options.steps(window, every)}",
+            window=window,
         )
         for window in options.alert_windows
     ]

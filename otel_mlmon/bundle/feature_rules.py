@@ -4,8 +4,10 @@ from otel_mlmon import catalog
 from otel_mlmon.bundle import names as n
 from otel_mlmon.bundle.options import RuleOptions
 from otel_mlmon.bundle.yaml_text import Rule, record
+from otel_mlmon.catalog import MetricFamily
 
 QUANTILES = {"p05": 0.05, "p25": 0.25, "median": 0.5, "p75": 0.75, "p95": 0.95}
+_STATISTIC = n.late(n.STATISTIC)
 EXTREMES = {"min": (n.FLEET_MIN, catalog.FEATURE_MIN), "max": (n.FLEET_MAX, catalog.FEATURE_MAX)}
 
 
@@ -13,36 +15,41 @@ def feature_statistics(options: RuleOptions) -> list[Rule]:
     """Statistics of numeric features in each window.
 
     Args:
-        options: Windows; how far behind they are read.
+        options: Windows, intervals.
 
     Returns:
-        Rules behind those of windows and reference.
+        Rules behind those of increments, in their group.
     """
-    extremes = [
-        record(name, f"{statistic} by ({n.FEATURE}) ({family.prometheus_name})") for statistic, (name, family) in EXTREMES.items()
-    ]
-    return [*extremes, *(rule for window in options.windows for rule in _of(window, options))]
-
-
-def _of(window: str, options: RuleOptions) -> list[Rule]:
-    mean, std = (n.selector(n.REFERENCE_STATISTIC, statistic=statistic) for statistic in ("mean", "std"))
-    scale = f"({std} > 0 or on ({n.FEATURE}) {std} + 1)"  # see FeatureProfile.scale
-    shift = f"{n.selector(n.MEAN_SHIFT, window=window)} offset {options.behind}"
-    squares, rows = (
-        options.sums(n.selector(n.MOMENT_INCREMENT, target="", space="z", moment=moment), window, behind=True)
-        for moment in ("ff", "n")
-    )
-    variance = f"clamp_min({squares} / on ({n.FEATURE}) ({rows} > 0) - on ({n.FEATURE}) ({shift} + 8) ^ 2, 0)"
-    expressions = {
-        "mean": f"{mean}\n  + on ({n.FEATURE}) {shift} * on ({n.FEATURE}) {scale}",
-        "std": f"sqrt({variance})\n  * on ({n.FEATURE}) {scale}",
-    }
-    rules = [record(n.VALUE_COUNT, options.sums(n.VALUE_INCREMENT, window, behind=True), window=window)]
-    buckets = n.selector(n.VALUE_COUNT, window=window)
+    rules = [_extreme(statistic, name, family, options) for statistic, (name, family) in EXTREMES.items()]
+    every = options.statistics_interval
+    for increments, sums in ((n.MOMENT_INCREMENT, n.MOMENT), (n.VALUE_INCREMENT, n.VALUE_COUNT)):
+        rules += [record(sums, options.sums(increments, window, every), window=window) for window in options.windows]
+    expressions = _of_moments()
     # Without values a quantile is NaN, which is above nothing.
-    expressions |= {
-        name: f"histogram_quantile({quantile:g}, sum by ({n.FEATURE}, le) ({buckets})) > -Inf"
-        for name, quantile in QUANTILES.items()
+    expressions |= {name: f"histogram_quantile({quantile:g}, {n.VALUE_COUNT}) > -Inf" for name, quantile in QUANTILES.items()}
+    rules += [record(_STATISTIC, expression, statistic=name) for name, expression in expressions.items()]
+    return rules + [
+        record(_STATISTIC, f"{name}_over_time({recorded}[{options.span(window, every)}])", statistic=name, window=window)
+        for name, (recorded, _) in EXTREMES.items()
+        for window in options.windows
+    ]
+
+
+def _extreme(statistic: str, name: str, family: MetricFamily, options: RuleOptions) -> Rule:
+    """Of all replicas, since the previous evaluation."""
+    seen = family.prometheus_name
+    if options.statistics_interval != options.interval:
+        seen = f"{statistic}_over_time({seen}[{options.statistics_interval}])"
+    return record(name, f"{statistic} by ({n.FEATURE}) ({seen})")
+
+
+def _of_moments() -> dict[str, str]:
+    mean, std = (n.selector(n.REFERENCE_STATISTIC, statistic=statistic) for statistic in ("mean", "std"))
+    scale = f"on ({n.FEATURE}) group_left () ({std} > 0 or on ({n.FEATURE}) {std} + 1)"  # see FeatureProfile.scale
+    total, squares, rows = (n.selector(n.MOMENT, target="", space="z", moment=moment) for moment in ("f", "ff", "n"))
+    average, square = (f"{each} / on ({n.WINDOW}) ({rows} > 0)" for each in (total, squares))
+    return {
+        # What is added up is z + 8: see Moments.
+        "mean": f"({average} - 8) * {scale}\n  + on ({n.FEATURE}) group_left () {mean}",
+        "std": f"sqrt(clamp_min({square} - on ({n.WINDOW}) ({average}) ^ 2, 0))\n  * {scale}",
     }
-    expressions |= {name: f"{name}_over_time({recorded}[{options.span(window)}])" for name, (recorded, _) in EXTREMES.items()}
-    return rules + [record(n.STATISTIC, text, statistic=name, window=window) for name, text in expressions.items()]

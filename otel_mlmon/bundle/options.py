@@ -16,6 +16,18 @@ STATISTICS = (
 )
 """Drift statistics for eyes: no alert reads them."""
 
+RECORDED = ("js_distance", "ks", "ks_pvalue", "chi2_pvalue")
+"""Those of them that are recorded unless others are asked for: a bounded distance, and two tests."""
+
+_SLOWEST = 240_000
+"""Milliseconds between evaluations of what instant queries read: they do not see a sample of more than five minutes ago."""
+
+_LASTING = 12
+"""Evaluations of the statistics in a window that makes no haste."""
+
+_EVALUATIONS = 12
+"""Evaluations in the shortest window for each interval by which drift and statistics may come later than the counters."""
+
 RUNBOOKS = "https://github.com/otel-mlmon/otel-mlmon/blob/main/alert_rules/runbooks.md"
 DASHBOARDS = "https://grafana.example.org"
 
@@ -70,7 +82,8 @@ class RuleOptions:
     Args:
         windows: Lengths of time over which statistics are taken, written in their largest unit: the text is the label
             ``window``, and a calibrated level counts only for a window of the same text.
-        interval: Evaluation interval, real time: at least the scrape interval.
+        interval: Evaluation interval of serving, real time: at least the scrape interval, at most four minutes. Drift and the
+            statistics for eyes follow more slowly: see ``drift_interval`` and ``statistics_interval``.
         lookback: How old a counter may be, real time: a scrape may fail for so long without loss.
         delay: How far behind now the counters are read, real time: until every replica's scrape has been stored.
         max_bins: Numeric bins covered by the Wasserstein distance. A numeric feature whose reference has more bins alarms
@@ -93,14 +106,14 @@ class RuleOptions:
     '1m'
     """
 
-    windows: tuple[str, ...] = ("5m", "1h", "6h", "1d")
+    windows: tuple[str, ...] = ("1h", "6h", "1d")
     interval: str = "1m"
     lookback: str = "5m"
     delay: str = "15s"
     max_bins: int = 20
     previous: str = "1d"
     pairs: tuple[tuple[str, str], ...] = (("1h", "6h"), ("6h", "1d"))
-    statistics: tuple[str, ...] = STATISTICS
+    statistics: tuple[str, ...] = RECORDED
     thresholds: Mapping[tuple[str, str], float] = field(default_factory=dict)
     time_scale: float = 1.0
     runbook_base: str = RUNBOOKS
@@ -121,6 +134,8 @@ class RuleOptions:
                 raise ValueError(f"thresholds: (statistic, severity) must be one of {sorted(SHIPPED)}, got {key!r}")
             if not (math.isfinite(value) and value >= 0):
                 raise ValueError(f"threshold {'/'.join(key)}: value must be finite and >= 0, got {value!r}")
+            if key[0] == "error_budget" and not 0 < value < 1:
+                raise ValueError(f"threshold {'/'.join(key)}: value must be a share between 0 and 1, got {value!r}")
         for statistic, severity in SHIPPED:
             warning, critical = self.threshold(statistic, "warning"), self.threshold(statistic, severity)
             if warning > critical:
@@ -131,6 +146,11 @@ class RuleOptions:
             if milliseconds(getattr(self, name)) <= 0:
                 raise ValueError(f"{name} must be > 0, got {getattr(self, name)!r}")
         milliseconds(self.delay)
+        if milliseconds(self.interval) > _SLOWEST:
+            raise ValueError(
+                f"interval must be at most {duration(_SLOWEST)}: queries see no sample of more than five minutes ago, and recorded "
+                f"series would have gaps, got {self.interval!r}"
+            )
         if milliseconds(self.lookback) < 2 * milliseconds(self.interval):
             raise ValueError(f"lookback must be at least two intervals of {self.interval}, got {self.lookback!r}")
 
@@ -164,53 +184,87 @@ class RuleOptions:
         """A simulated duration in real time."""
         return duration(max(1.0, milliseconds(length) / self.time_scale))
 
-    def steps(self, length: str) -> int:
-        """Evaluations in a simulated duration, at least 1."""
-        return max(1, round(milliseconds(length) / self.time_scale / milliseconds(self.interval)))
+    def steps(self, length: str, every: str = "") -> int:
+        """Evaluations in a simulated duration, at least 1.
 
-    def span(self, length: str) -> str:
+        Args:
+            length: The simulated duration.
+            every: Time between two of them, real time; empty for ``interval``.
+        """
+        return max(1, round(milliseconds(length) / self.time_scale / milliseconds(every or self.interval)))
+
+    def span(self, length: str, every: str = "") -> str:
         """Range that holds exactly the increments of a simulated duration.
 
-        Half an interval shorter than it: a range that is a multiple of the interval holds one sample more on Prometheus 2,
+        Half an evaluation shorter than it: a range that is a multiple of the interval holds one sample more on Prometheus 2,
         whose ranges include their left end, than on Prometheus 3.
+
+        Args:
+            length: The simulated duration.
+            every: As of ``steps``.
         """
-        return duration((self.steps(length) - 0.5) * milliseconds(self.interval))
+        return duration((self.steps(length, every) - 0.5) * milliseconds(every or self.interval))
 
-    @property
-    def statistics_interval(self) -> str:
-        """Evaluation interval of what may come late: three intervals, or as many as fit into four minutes.
-
-        Queries do not see a sample of more than five minutes ago.
-        """
-        step = milliseconds(self.interval)
-        return duration(step * max(1, min(3, 240_000 // step)))
-
-    @property
-    def behind(self) -> str:
-        """How far behind now the rules of that interval read the others: half an interval.
-
-        So they never see half of an evaluation.
-        """
-        return duration(milliseconds(self.interval) / 2)
-
-    def sums(self, increments: str, window: str, *, behind: bool = False) -> str:
+    def sums(self, increments: str, window: str, every: str, *, behind: bool = False) -> str:
         """The sum of recorded increments over a window.
 
         Args:
             increments: A selector.
             window: One of ``windows``.
-            behind: As of ``behind``, for the rules of ``statistics_interval``. A range of whole intervals that ends between two
-                samples holds as many samples on Prometheus 2 as on Prometheus 3.
+            every: Evaluation interval of the group that records them.
+            behind: As of ``behind``, for other groups. A range of whole intervals that ends between two samples holds as many
+                samples on Prometheus 2 as on Prometheus 3.
         """
         if behind:
-            return f"sum_over_time({increments}[{duration(self.steps(window) * milliseconds(self.interval))}] offset {self.behind})"
-        return f"sum_over_time({increments}[{self.span(window)}])"
+            whole = self.steps(window, every) * milliseconds(every)
+            return f"sum_over_time({increments}[{duration(whole)}] offset {self.behind})"
+        return f"sum_over_time({increments}[{self.span(window, every)}])"
 
-    def ago(self, *, behind: bool = False) -> str:
-        """Real time to the previous baseline, in whole ``statistics_interval``; from ``behind`` if asked for."""
+    @property
+    def _slack(self) -> int:
+        """How many intervals later than the counters anything may come: fewer where the shortest window holds few."""
+        return max(1, min(self.steps(window) for window in self.windows) // _EVALUATIONS)
+
+    @property
+    def drift_interval(self) -> str:
+        """Evaluation interval of bins and drift: four intervals, or as many as fit into four minutes and the shortest window."""
+        step = milliseconds(self.interval)
+        return duration(step * max(1, min(4, _SLOWEST // step, self._slack)))
+
+    @property
+    def statistics_interval(self) -> str:
+        """Evaluation interval of what stands still or is for eyes: five of ``drift_interval``, fewer for short windows.
+
+        What is recorded so seldom is held by rules of ``drift_interval``: see ``recording.held``.
+        """
+        return duration(milliseconds(self.drift_interval) * min(5, self._slack))
+
+    @property
+    def lasting(self) -> tuple[str, ...]:
+        """Windows that can wait for ``statistics_interval``: what changes them takes longer."""
+        late = self.statistics_interval
+        if late == self.drift_interval:
+            return ()
+        return tuple(window for window in self.windows if self.steps(window, late) >= _LASTING)
+
+    @property
+    def soon(self) -> tuple[str, ...]:
+        """The other windows, whose drift is computed every ``drift_interval``."""
+        return tuple(window for window in self.windows if window not in self.lasting)
+
+    @property
+    def behind(self) -> str:
+        """How far behind now the rules of one group read another's: half an interval.
+
+        So they never see half of an evaluation.
+        """
+        return duration(milliseconds(self.interval) / 2)
+
+    def ago(self) -> str:
+        """Real time to the previous baseline, in whole ``statistics_interval``."""
         step = milliseconds(self.statistics_interval)
         whole = step * max(1, round(milliseconds(self.previous) / self.time_scale / step))
-        return duration(whole + (milliseconds(self.behind) if behind else 0))
+        return duration(whole)
 
     def rate_range(self, length: str) -> str:
         """Range for ``rate()`` over raw counters: at least four intervals."""

@@ -8,45 +8,45 @@ Sources:
 """
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from otel_mlmon.bundle import names as n
 from otel_mlmon.bundle.baselines import Baseline
-from otel_mlmon.bundle.options import RuleOptions
 from otel_mlmon.bundle.yaml_text import Rule, record
 
 MAX_DF = 40
 """Degrees of freedom up to which the p-value of chi-square is recorded."""
 
+_DRIFT = n.late(n.DRIFT)
 _UNDERFLOW = 1400.0  # exp(-1400) is 0
 _ERFC = (
     *(-1.26551223, 1.00002368, 0.37409196, 0.09678418, -0.18628806),
     *(0.27886807, -1.13520398, 1.48851587, -0.82215223, 0.17087277),
 )
 _KS_BRANCH = 1.18  # each series is exact to 1e-15 on its side
-_MATCH = "* ignoring (parity) group_right ()"
+_ODD, _EVEN = range(1, MAX_DF + 1, 2), range(0, MAX_DF + 1, 2)
+_SAME = "ignoring ()"
 
 
-def tests(baseline: Baseline, chosen: Collection[str], options: RuleOptions) -> list[Rule]:
+def tests(baseline: Baseline, chosen: Collection[str]) -> list[Rule]:
     """Statistics of the tests against one baseline, and what their p-values are computed from.
 
     Args:
         baseline: What windows are compared with.
         chosen: The statistics to record.
-        options: How far behind the windows are read.
 
     Returns:
         Rules behind those of ``ks``.
     """
-    counts, total = f"{n.BIN_COUNT} offset {options.behind}", f"({n.COUNT} offset {options.behind} > 0)"
+    counts, total = n.late(n.BIN_COUNT), f"({n.late(n.COUNT)} > 0)"
     pooled = f"({counts} + {baseline.on_bin} {baseline.count} > 0)"
-    chi2, ks = (n.selector(n.DRIFT, statistic=statistic, baseline=baseline.name) for statistic in ("chi2", "ks"))
+    chi2, ks = (n.selector(_DRIFT, statistic=statistic, baseline=baseline.name) for statistic in ("chi2", "ks"))
     root = f"(1 / {total} + {baseline.on_window} 1 / {baseline.total}) ^ -0.5"
     rules = {
         "chi2": record(
-            n.DRIFT,
+            _DRIFT,
             f"""
-sum by ({n.WINDOW}) (({n.BIN_RATIO} - {baseline.on_bin} {baseline.ratio}) ^ 2 / on ({n.BIN}, window) {pooled})
+sum by ({n.WINDOW}) (({n.late(n.BIN_RATIO)} - {baseline.on_bin} {baseline.ratio}) ^ 2 / on ({n.BIN}, window) {pooled})
   * on ({n.WINDOW}) {total}
   * {baseline.on_window} {baseline.total}""",
             statistic="chi2",
@@ -54,7 +54,7 @@ sum by ({n.WINDOW}) (({n.BIN_RATIO} - {baseline.on_bin} {baseline.ratio}) ^ 2 / 
         ),
         "chi2_pvalue": record(n.CHI2_DF, f"count by ({n.WINDOW}) {pooled} - 1\nand on ({n.WINDOW}) {chi2}", baseline=baseline.name),
         "cramers_v": record(
-            n.DRIFT,
+            _DRIFT,
             f"sqrt({chi2} / on ({n.WINDOW}) ({total} + {baseline.on_window} {baseline.total}))",
             statistic="cramers_v",
             baseline=baseline.name,
@@ -79,13 +79,15 @@ def p_values(chosen: Collection[str]) -> list[Rule]:
     """
     rules = []
     if "ks_pvalue" in chosen:
-        rules.append(record(n.DRIFT, _kolmogorov(), statistic="ks_pvalue"))
+        rules.append(record(_DRIFT, _kolmogorov(), statistic="ks_pvalue"))
     if "chi2_pvalue" in chosen:
-        chi2 = n.selector(n.DRIFT, statistic="chi2")
-        rules.append(record(n.CHI2_HALF, f"clamp_max(sum without (statistic) ({chi2}) / 2, {_UNDERFLOW:g})"))
-        for parity, terms in (("even", f"{n.CHI2_DF} / 2"), ("odd", f"({n.CHI2_DF} - 1) / 2")):
-            rules.append(record(n.CHI2_TERMS, f"{terms} == floor({terms})", parity=parity))
-        rules.append(record(n.DRIFT, _chi2_tail(), statistic="chi2_pvalue"))
+        chi2 = n.selector(_DRIFT, statistic="chi2")
+        # The degrees of freedom become a label: what is added up for one number of them is read for no other.
+        by = f"{n.WINDOW}, baseline"
+        df = f'count_values by ({by}) ("df", {n.CHI2_DF})'
+        rules.append(record(n.CHI2_HALF, f"{df}\n  * on ({by}) group_left () clamp_max({chi2} / 2, {_UNDERFLOW:g})"))
+        rules.append(record(n.CHI2_T, f"1 / (1 + sqrt({_of(_ODD)}) / 2)"))
+        rules.append(record(_DRIFT, _chi2_tail(), statistic="chi2_pvalue"))
     return rules
 
 
@@ -100,41 +102,45 @@ or
   1 - {math.sqrt(2 * math.pi)!r} / {root} * ({near})"""
 
 
+def _of(freedom: Sequence[int]) -> str:
+    """Half of chi-square, with one of these numbers of degrees of freedom."""
+    return n.selector(n.CHI2_HALF, df="=~" + "|".join(map(str, freedom)))
+
+
 def _chi2_tail() -> str:
     """The chance of a greater chi-square, for ``MAX_DF`` degrees of freedom at most.
 
     With ``y = chi2 / 2``: even, ``exp(-y) * (1 + y/1 * (1 + y/2 * ...))`` of ``df / 2`` terms; odd, ``erfc(sqrt(y)) + exp(-y) *
     sqrt(y) / gamma(3/2) * (1 + y/1.5 * (1 + y/2.5 * ...))`` of ``(df - 1) / 2`` terms.
     """
-    y, even, odd = n.CHI2_HALF, n.selector(n.CHI2_TERMS, parity="even"), n.selector(n.CHI2_TERMS, parity="odd")
+    even, odd = _of(_EVEN[1:]), _of(_ODD[1:])
     return f"""
-sum without (parity) (
-    ({even} == 0) ^ 0
+sum without (df) (
+    {_of(_EVEN[:1])} ^ 0
   or
-    exp(-{y}) {_MATCH} {_terms(even, 0.0)}
+    exp(-{even}) * {_SAME} {_terms(_EVEN[1:], 0.0)}
   or
-    {_erfc(f"sqrt({y})", odd)}
-    + (
-        {odd} == 0
+    {_erfc()}
+    + {_SAME} (
+        {_of(_ODD[:1])} * 0
       or
-        exp(-{y}) * sqrt({y}) / {math.gamma(1.5)!r} {_MATCH} {_terms(odd, 0.5)}
+        exp(-{odd}) * {_SAME} sqrt({odd}) / {math.gamma(1.5)!r} * {_SAME} {_terms(_ODD[1:], 0.5)}
     )
 )"""
 
 
-def _terms(terms: str, offset: float) -> str:
-    """The sum by Horner's scheme, from the last term on: each level is for fewer features than the one around it."""
-    last = math.floor(MAX_DF / 2 - offset)
-    inner = f"({terms} == {last}) ^ 0"
-    for number in range(last - 1, 0, -1):
-        inner = f"(1 + {n.CHI2_HALF} / {number + offset:g} {_MATCH} {inner} or ({terms} == {number}) ^ 0)"
-    return inner
+def _terms(freedom: Sequence[int], offset: float) -> str:
+    """The sum by Horner's scheme, from the last term on: each level is for fewer degrees of freedom than the one within it."""
+    inner = f"{_of(freedom[-1:])} ^ 0"
+    for number in range(len(freedom) - 1, 0, -1):
+        more = f"1 + {_of(freedom[number:])} / {number + offset:g} * {_SAME} ({inner})"
+        inner = f"{more} or {_of(freedom[number - 1 : number])} ^ 0"
+    return f"({inner})"
 
 
-def _erfc(x: str, where: str) -> str:
-    """Complementary error function of what is ``>= 0``, for those features only that another vector has."""
-    t, to = f"(1 / (1 + {x} / 2))", "ignoring (parity) group_left ()"
-    inner = f"({_ERFC[-1]!r} * {t} {_MATCH} {where} ^ 0 + ({_ERFC[-2]!r}))"
+def _erfc() -> str:
+    """Complementary error function of the root of half of chi-square, for odd degrees of freedom."""
+    inner = f"({_ERFC[-1]!r} * {n.CHI2_T} + ({_ERFC[-2]!r}))"
     for coefficient in reversed(_ERFC[:-2]):
-        inner = f"({inner} * {to} {t} + ({coefficient!r}))"
-    return f"exp({inner} - {to} {x} ^ 2) * {to} {t}"
+        inner = f"({inner} * {_SAME} {n.CHI2_T} + ({coefficient!r}))"
+    return f"exp({inner} - {_SAME} {_of(_ODD)}) * {_SAME} {n.CHI2_T}"

@@ -1,21 +1,26 @@
-"""Recording rules for eyes: drift by every other statistic, against both baselines; shares of longer windows.
+"""Recording rules for eyes: drift by every other statistic, against both baselines; statistics of features; correlations.
 
 Sources, where the formula is not the definition:
     Jensen-Shannon: Lin (1991), doi:10.1109/18.61115, equation 4.1, by entropies; its distance: Endres & Schindelin (2003),
-    doi:10.1109/TIT.2003.813506, in bits. Kullback-Leibler with half a count a bin: see ``drift_rules``.
+    doi:10.1109/TIT.2003.813506, in bits. Kullback-Leibler of shares with half a count more a bin: see ``drift_rules``.
 """
 
+from otel_mlmon import catalog
 from otel_mlmon.bundle import names as n
-from otel_mlmon.bundle.baselines import Baseline, baselines
-from otel_mlmon.bundle.correlation_rules import correlations
-from otel_mlmon.bundle.drift_rules import psi, wasserstein
+from otel_mlmon.bundle.baselines import BASELINES, Baseline, previous
+from otel_mlmon.bundle.correlation_rules import CORRELATIONS, correlations
+from otel_mlmon.bundle.drift_rules import distances, psi, shares, wasserstein, windows
 from otel_mlmon.bundle.feature_rules import feature_statistics
-from otel_mlmon.bundle.options import RuleOptions
-from otel_mlmon.bundle.quality_rules import shares
+from otel_mlmon.bundle.increments import Pace, held
+from otel_mlmon.bundle.options import STATISTICS, RuleOptions
+from otel_mlmon.bundle.quality_rules import RATIOS
+from otel_mlmon.bundle.quality_rules import shares as bad_shares
+from otel_mlmon.bundle.reference_rules import entropy
 from otel_mlmon.bundle.significance_rules import p_values, tests
 from otel_mlmon.bundle.yaml_text import Rule, record
 
 _LN2 = 0.6931471805599453
+_DRIFT = n.late(n.DRIFT)
 _NEEDS = {
     "js_distance": ("js_divergence",),
     "ks_pvalue": ("ks",),
@@ -24,63 +29,93 @@ _NEEDS = {
 }
 
 
-def statistics_rules(options: RuleOptions) -> list[Rule]:
-    """All that no alert waits for, in order of dependency; evaluated every ``statistics_interval``.
+def statistics_group(options: RuleOptions) -> list[Rule]:
+    """All that may come a quarter of an hour late, in order of dependency, under names of its own: ``latest`` holds it.
 
-    They read what the other group recorded half an interval ago, so that all of them see the same evaluation in full.
+    The rules read what the drift group recorded half an interval ago, so that all of them see the same evaluation in full.
 
     Args:
         options: Windows, which statistics.
 
     Returns:
-        Rules for ``yaml_text.rule_file``.
+        Rules of a group that is evaluated at every ``statistics_interval``.
     """
-    longer = [window for window in options.windows if window not in options.pairs[0]]
-    now = f"offset {options.behind}"
-    ratio = f"{n.BIN_COUNT} {now} / on ({n.WINDOW}) group_left () ({n.COUNT} {now} > 0)"
-    rules = [record(n.BIN_RATIO, ratio), *_previous(options)]
-    chosen = set(options.statistics) | {need for one in options.statistics for need in _NEEDS.get(one, ())}
-    for baseline in baselines(options):
+    pace = Pace("statistics", options.statistics_interval, options)
+    rules = [
+        *pace.replicas(),
+        pace.increment(n.MOMENT_INCREMENT, catalog.FEATURE_MOMENT, ("feature", "target", "space", "moment")),
+        pace.increment(n.VALUE_INCREMENT, catalog.FEATURE_VALUE, ("feature", "le"), suffix="_bucket"),
+        *feature_statistics(options),
+        *correlations(options),
+        *windows(options, late=True),
+        *shares(options, late=True),
+        record(n.late(n.ENTROPY), entropy(n.late(n.BIN_RATIO), n.WINDOW, f"{n.BIN}, window")),
+        *distances(options, late=True),
+        *previous(options),
+        *_previous(),
+        *bad_shares(options, _unalarmed(options), late=True),
+    ]
+    chosen = _chosen(options)
+    for baseline in BASELINES:
         rules += [
-            record(n.DRIFT, expression, statistic=statistic, baseline=baseline.name)
-            for statistic, expression in _distances(baseline, options).items()
+            record(_DRIFT, expression, statistic=statistic, baseline=baseline.name)
+            for statistic, expression in _distances(baseline).items()
             if statistic in chosen
         ]
-        rules += tests(baseline, chosen, options)
-    return [*rules, *p_values(chosen), *shares(options, longer, behind=True), *feature_statistics(options), *correlations(options)]
+        rules += tests(baseline, chosen)
+    return [*rules, *p_values(chosen)]
 
 
-def _distances(baseline: Baseline, options: RuleOptions) -> dict[str, str]:
+def latest_group(options: RuleOptions) -> list[Rule]:
+    """What ``statistics_group`` recorded last, for instant queries.
+
+    Args:
+        options: Intervals.
+
+    Returns:
+        Rules of a group that is evaluated at every ``drift_interval``.
+    """
+    soon = ("psi", "wasserstein")
+    drift = [
+        *((statistic, "previous") for statistic in soon),
+        *((statistic, baseline.name) for statistic in STATISTICS if statistic in _chosen(options) for baseline in BASELINES),
+    ]
+    return [
+        *(held(n.DRIFT, options, statistic=one, baseline="training", window=window) for one in soon for window in options.lasting),
+        *(held(n.DRIFT, options, statistic=statistic, baseline=baseline) for statistic, baseline in drift),
+        *(held(name, options, window=window) for name in (n.FEATURE_ROWS, *RATIOS) for window in _unalarmed(options)),
+        *(held(name, options) for name in (n.BIN_RATIO, n.STATISTIC, *CORRELATIONS)),
+    ]
+
+
+def _chosen(options: RuleOptions) -> set[str]:
+    """The statistics to record: those asked for and those that they are computed from."""
+    return set(options.statistics) | {need for one in options.statistics for need in _NEEDS.get(one, ())}
+
+
+def _unalarmed(options: RuleOptions) -> list[str]:
+    """Windows whose shares of bad values no alert reads."""
+    return [window for window in options.windows if window not in options.pairs[0]]
+
+
+def _distances(baseline: Baseline) -> dict[str, str]:
     """Statistic -> expression, those of other statistics behind them."""
-    share, count = n.BIN_RATIO, f"({n.BIN_COUNT} offset {options.behind} + 0.5)"
+    share, smoothed = n.late(n.BIN_RATIO), n.late(n.BIN_SMOOTHED)
     difference = f"abs({share} - {baseline.on_bin} {baseline.ratio})"
     roots = f"(sqrt({share}) - {baseline.on_bin} sqrt({baseline.ratio})) ^ 2"
-    other = f"({baseline.count} + 0.5)"
     same = f"on ({n.BIN}, window)"
-    rows = f"(sum by ({n.WINDOW}) {count} and on ({n.WINDOW}) ({n.COUNT} offset {options.behind} > 0))"
-    others = f"(sum by ({baseline.labels}) {other} and on ({baseline.labels}) {baseline.total})"
     mixed = f"(({share} + {baseline.on_bin} {baseline.ratio}) / 2 > 0)"
-    base = f"({baseline.ratio} > 0)"
-    on_base = f"on ({n.BIN})" if baseline.labels == n.FEATURE else same
-    divergence = n.selector(n.DRIFT, statistic="js_divergence", baseline=baseline.name)
-    steps = f"abs({n.BIN_CUMULATIVE} offset {options.behind} - {baseline.on_bin} {baseline.cumulative})"
+    divergence = n.selector(_DRIFT, statistic="js_divergence", baseline=baseline.name)
+    steps = f"abs({n.late(n.BIN_CUMULATIVE)} - {baseline.on_bin} {baseline.cumulative})"
     return {
-        # The logarithm of the sums apart: sum(c/N * ln((c/N) / (r/M))) is sum(c * ln(c/r)) / N + ln(M / N).
-        "kl": f"""
-clamp_min(
-    sum by ({n.WINDOW}) ({count} * {same} ln({count} / {baseline.on_bin} {other}))
-      / on ({n.WINDOW}) {rows}
-  - on ({n.WINDOW})
-    ln({rows} / {baseline.on_window} {others}),
-  0
-)""",
+        "kl": f"clamp_min(sum by ({n.WINDOW}) ({smoothed} * {same} ln({smoothed} / {baseline.on_bin} {baseline.smoothed})), 0)",
         "js_divergence": f"""
 clamp_min(
-    0.5 * sum by ({n.WINDOW}) (({share} > 0) * {same} ln({share} > 0))
+    0.5 * {n.late(n.ENTROPY)}
   - on ({n.WINDOW})
     sum by ({n.WINDOW}) ({mixed} * {same} ln{mixed})
   + {baseline.on_window}
-    0.5 * sum by ({baseline.labels}) ({base} * {on_base} ln{base}),
+    0.5 * {baseline.entropy},
   0
 )""",
         "js_distance": f"sqrt({divergence} / {_LN2!r})",
@@ -91,32 +126,22 @@ clamp_min(
     }
 
 
-def _previous(options: RuleOptions) -> list[Rule]:
-    """PSI and Wasserstein distance from the previous baseline; from the training data alerts need them sooner."""
-    now, ago = f"offset {options.behind}", f"offset {options.ago(behind=True)}"
-    counts, before = f"({n.BIN_COUNT} {now} + 0.5)", f"({n.BIN_COUNT} {ago} + 0.5)"
+def _previous() -> list[Rule]:
+    """PSI and Wasserstein distance from the previous baseline; from the training data alerts need them, too."""
     same, on = f"on ({n.BIN}, window)", f"on ({n.WINDOW})"
-    rows, others = (f"sum by ({n.WINDOW}) {each} and {on} ({n.COUNT} {when} > 0)" for each, when in ((counts, now), (before, ago)))
     numeric = f"and on ({n.FEATURE}) {n.REFERENCE_WEIGHT}"
     return [
         record(
-            n.DRIFT,
-            psi(
-                f"{counts} * {same} ln({counts} / {same} {before})",
-                f"ln{counts} * {same} {before}",
-                f"sum by ({n.WINDOW}) ({before} * {same} ln{before})",
-                rows,
-                others,
-                on,
-            ),
+            _DRIFT,
+            psi(n.late(n.BIN_SMOOTHED), n.PREVIOUS_SMOOTHED, same),
             statistic="psi",
             baseline="previous",
         ),
         record(
-            n.DRIFT,
+            _DRIFT,
             wasserstein(
-                f"abs({n.BIN_CUMULATIVE} {now} - {same} {n.BIN_CUMULATIVE} {ago})",
-                f"abs(({n.MEAN_SHIFT} {now} {numeric}) - {on} {n.MEAN_SHIFT} {ago})",
+                f"abs({n.late(n.BIN_CUMULATIVE)} - {same} {n.PREVIOUS_CUMULATIVE})",
+                f"abs(({n.late(n.MEAN_SHIFT)} {numeric}) - {on} {n.PREVIOUS_MEAN_SHIFT})",
             ),
             statistic="wasserstein",
             baseline="previous",

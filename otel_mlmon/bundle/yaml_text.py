@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 Rule = Mapping[str, str | Mapping[str, str]]
 """The keys of one rule in order: ``record`` or ``alert``, ``expr``, ``for``, ``labels``, ..."""
@@ -27,16 +28,29 @@ def record(name: str, expression: str, **labels: str) -> Rule:
     return rule
 
 
-def rule_file(
-    groups: Mapping[str, Sequence[Rule]], *, interval: str, header: str, intervals: Mapping[str, str] | None = None
-) -> str:
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Rules that are evaluated together, one after the other.
+
+    Args:
+        name: Unique among all groups.
+        interval: Between evaluations.
+        rules: In order: each may read what those before it have just recorded.
+        further: Further keys of the group, by name, JSON values: what the program that reads the file knows beyond Prometheus.
+    """
+
+    name: str
+    interval: str
+    rules: tuple[Rule, ...]
+    further: Mapping[str, object] = field(default_factory=dict)
+
+
+def rule_file(groups: Sequence[Group], *, header: str) -> str:
     """A rule file that Prometheus loads.
 
     Args:
-        groups: Rules by the name of their group, both in order.
-        interval: Evaluation interval of the groups.
-        header: Comment above it, one or more lines.
-        intervals: Those of groups that have one of their own, by name.
+        groups: In order.
+        header: Comment above them, one or more lines.
 
     Returns:
         The text: expressions as block scalars, every other string in double quotes (JSON strings are YAML).
@@ -44,7 +58,7 @@ def rule_file(
     Source:
         https://yaml.org/spec/1.2.2/#732-double-quoted-style and #812-literal-style
 
-    >>> print(rule_file({"g": [{"record": "a:b", "expr": "up"}]}, interval="1m", header="Made."), end="")
+    >>> print(rule_file([Group("g", "1m", ({"record": "a:b", "expr": "up"},))], header="Made."), end="")
     # Made.
     groups:
       - name: "g"
@@ -54,18 +68,25 @@ def rule_file(
             expr: |
               up
     """
-    lines = [f"# {line}".rstrip() for line in header.splitlines()]
-    lines.append("groups:")
-    for name, rules in groups.items():
-        lines += [
-            f"  - name: {json.dumps(name)}",
-            f"    interval: {json.dumps((intervals or {}).get(name, interval))}",
-            "    rules:",
-        ]
-        for rule in rules:
+    return "\n".join([*comment(header), *groups_key(groups)]) + "\n"
+
+
+def comment(text: str) -> list[str]:
+    """The lines of a comment."""
+    return [f"# {line}".rstrip() for line in text.splitlines()]
+
+
+def groups_key(groups: Sequence[Group]) -> list[str]:
+    """The lines of the key ``groups`` of a rule file, or of whatever else holds rule groups."""
+    lines = ["groups:"]
+    for group in groups:
+        lines += [f"  - name: {json.dumps(group.name)}", f"    interval: {json.dumps(group.interval)}"]
+        lines += [f"    {key}: {json.dumps(value)}" for key, value in group.further.items()]
+        lines.append("    rules:")
+        for rule in group.rules:
             block = [line for key, value in rule.items() for line in _entry(key, value)]
             lines += [f"      - {block[0]}", *(f"        {line}" for line in block[1:])]
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 def _entry(key: str, value: str | Mapping[str, str]) -> list[str]:

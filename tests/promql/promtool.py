@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from otel_mlmon.bundle.names import selector
 from tests.promql.fleet import Replica
 from tests.promql.needed import Group, needed, parsed
 
@@ -22,10 +23,13 @@ def close(expression: str, oracle: float, minute: int, labels: str, tolerance: f
 
 
 def firing(minute: int, model: str, alerts: Iterable[tuple[str, str, int]], **of: str) -> dict[str, Any]:
-    """Exactly these alerts (name, severity, how many) of a model fire at a minute: of all, or of those with some labels."""
+    """Exactly these alerts (name, severity, how many) of a model fire at a minute: of all, or of those with some labels.
+
+    Labels are written as ``names.selector`` reads them.
+    """
     samples = {f'{{alertname="{name}", severity="{severity}"}}': float(times) for name, severity, times in alerts}
-    labels = ", ".join(f'{label}="{value}"' for label, value in {"alertstate": "firing", "model_name": model, **of}.items())
-    return expectation(f"count by (alertname, severity) (ALERTS{{{labels}}})", minute, samples)
+    own = selector("ALERTS", alertstate="firing", model_name=model, **of)
+    return expectation(f"count by (alertname, severity) ({own})", minute, samples)
 
 
 def failures(said: str, of: Callable[[str], bool]) -> str:
@@ -49,6 +53,8 @@ def run(
     expectations: Sequence[dict[str, Any]],
     alerts: Sequence[dict[str, Any]] = (),
     without: str = "",
+    every: str = "1m",
+    foreign: Sequence[dict[str, str]] = (),
 ) -> str:
     """What promtool says of the expectations that are not met; empty if all are.
 
@@ -60,24 +66,33 @@ def run(
         expectations: Of queries.
         alerts: Expectations of alerts.
         without: A group that is left out all the same.
+        every: Time between evaluations, whatever the groups say.
+        foreign: Series that are not ours.
     """
     questions = [*(one["expr"] for one in expectations), *(f'ALERTS{{alertname="{one["alertname"]}"}}' for one in alerts)]
     groups = [group for text in rules.values() for group in parsed(text) if group["name"] != without]
     tests = {
         "interval": "1m",
-        "input_series": [series for replica in replicas for series in replica.series],
+        "input_series": [*(series for replica in replicas for series in replica.series), *foreign],
         "promql_expr_test": list(expectations),
         "alert_rule_test": list(alerts),
     }
-    return ask(promtool, folder, needed(groups, questions), tests)
+    left = needed(groups, questions)
+    for group in left:
+        # An increment since the previous evaluation would be counted more than once, or less.
+        paced = [rule["record"] for rule in group["rules"] if rule.get("record", "").endswith(":inc")]
+        assert not paced or group["interval"] == every, (
+            f"{group['name']} is evaluated each {group['interval']}, not {every}: {paced}"
+        )
+    return ask(promtool, folder, left, tests, every=every)
 
 
-def ask(promtool: Path, folder: Path, groups: Sequence[Group], tests: Mapping[str, Any]) -> str:
-    """What promtool says of tests whose interval is the evaluations', too; empty if all are met."""
+def ask(promtool: Path, folder: Path, groups: Sequence[Group], tests: Mapping[str, Any], *, every: str = "") -> str:
+    """What promtool says of tests; empty if all are met. Unless told otherwise, their interval is the evaluations', too."""
     case = {
         "rule_files": ["rules.yml"],
         "group_eval_order": [group["name"] for group in groups],
-        "evaluation_interval": tests["interval"],
+        "evaluation_interval": every or tests["interval"],
         "tests": [tests],
     }
     for name, content in (("rules.yml", {"groups": groups}), ("case.yml", case)):
