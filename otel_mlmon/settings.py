@@ -12,7 +12,7 @@ Statistic = Literal[
     "psi",
     "wasserstein",
     "min_samples",
-    "error_ratio",
+    "error_budget",
     "latency_p99",
     "drifted_features_ratio",
     "correlation_shift",
@@ -22,6 +22,10 @@ Statistic = Literal[
     "unseen_ratio",
     "schema_violation_ratio",
     "rows_dropped_ratio",
+    "model_age",
+    "reference_age",
+    "versions",
+    "series",
 ]
 Severity = Literal["warning", "critical"]
 History = Literal["14d", "28d"]
@@ -40,18 +44,20 @@ class Threshold:
     Args:
         statistic: What is compared: ``psi`` or ``wasserstein`` (drift; standard deviations of the reference), ``min_samples``
             (rows below which nothing alarms), ``drifted_features_ratio`` (share of a model's features), ``correlation_shift``
-            (with an output or label, in Fisher's z), ``error_ratio``, ``missing_ratio`` (rise over the reference's),
-            ``invalid_ratio``, ``out_of_range_ratio``, ``unseen_ratio``, ``schema_violation_ratio``, ``rows_dropped_ratio``
-            (shares from 0 to 1) or ``latency_p99`` (seconds).
+            (with an output or label, in Fisher's z), ``error_budget`` (share of the calls that may fail), ``missing_ratio`` (rise
+            over the reference's), ``invalid_ratio``, ``out_of_range_ratio``, ``unseen_ratio``, ``schema_violation_ratio``,
+            ``rows_dropped_ratio`` (shares from 0 to 1), ``latency_p99``, ``model_age``, ``reference_age`` (seconds), ``versions``
+            (that serve at the same time) or ``series`` (of one process).
         value: The alert asks for more than this.
-        severity: ``warning`` or ``critical``.
+        severity: ``warning`` or ``critical``. ``min_samples``, ``error_budget``, ``reference_age``, ``versions`` and ``series`` are
+            one value for both.
         feature: The feature it holds for, of drift, correlation and shares of a feature's values; empty for the whole model. A
             feature's threshold comes before the model's, and that before the default of the rules. A critical one that is not
             set is never below the warning.
 
     Raises:
-        ValueError: For an unknown statistic or severity, a value that is negative or not finite, or a feature with a statistic
-            of the whole model.
+        ValueError: For an unknown statistic or severity, a value that is negative or not finite, an error budget that is no share
+            between 0 and 1, or a feature with a statistic of the whole model.
     """
 
     statistic: Statistic
@@ -66,6 +72,8 @@ class Threshold:
             raise ValueError(f"threshold {self.statistic!r}: severity must be one of {get_args(Severity)}, got {self.severity!r}")
         if not (math.isfinite(self.value) and self.value >= 0):
             raise ValueError(f"threshold {self.statistic!r}: value must be finite and >= 0, got {self.value!r}")
+        if self.statistic == "error_budget" and not 0 < self.value < 1:
+            raise ValueError(f"threshold 'error_budget': value must be a share between 0 and 1, got {self.value!r}")
         if self.feature and self.statistic not in _OF_FEATURES:
             raise ValueError(f"threshold {self.statistic!r}: only {_OF_FEATURES} are per feature, got feature {self.feature!r}")
 

@@ -7,7 +7,7 @@ import pytest
 from otel_mlmon import Feature, Monitor, Reference, Schema, Threshold, catalog
 from otel_mlmon.bundle.rules import RECORDING_FILE, RuleOptions, render
 from otel_mlmon.settings import Statistic, check_thresholds
-from otel_mlmon.thresholds import SHIPPED
+from otel_mlmon.thresholds import SHIPPED, SINGLE
 from tests.readings import readings
 
 OF_FEATURES = (
@@ -76,9 +76,20 @@ def test_every_shipped_threshold_is_in_the_rules() -> None:
 
 
 def test_a_critical_default_is_above_the_warning() -> None:
-    """Each statistic has both, but for the guard, which has no severity."""
-    for statistic in {statistic for statistic, _ in SHIPPED} - {"min_samples"}:
+    """Each statistic has both, or one that holds for both."""
+    for statistic in {statistic for statistic, _ in SHIPPED} - set(SINGLE):
         assert SHIPPED[statistic, "warning"] < SHIPPED[statistic, "critical"]
+    assert {statistic for statistic, severity in SHIPPED} >= set(SINGLE)
+    assert not {statistic for statistic, severity in SHIPPED if severity == "critical"} & set(SINGLE)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, 2.0])
+def test_an_error_budget_is_a_share_of_the_calls(value: float) -> None:
+    """None at all cannot be spent; all of them cannot be overspent."""
+    with pytest.raises(ValueError, match="threshold 'error_budget': value must be a share between 0 and 1, got"):
+        Threshold("error_budget", value)
+    with pytest.raises(ValueError, match="threshold error_budget/warning: value must be a share between 0 and 1, got"):
+        RuleOptions(thresholds={("error_budget", "warning"): value})
 
 
 def test_what_is_derived_from_a_feature_has_thresholds_of_its_own() -> None:

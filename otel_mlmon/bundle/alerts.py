@@ -1,8 +1,10 @@
 """The alerts, each with what a person at three in the morning needs: what, how bad, where to look."""
 
 from otel_mlmon.bundle.drift_alerts import drift
+from otel_mlmon.bundle.lifecycle_alerts import lifecycle
+from otel_mlmon.bundle.meta_alerts import meta
 from otel_mlmon.bundle.options import RuleOptions
-from otel_mlmon.bundle.quality_alerts import dropped, quality
+from otel_mlmon.bundle.quality_alerts import quality
 from otel_mlmon.bundle.serving_alerts import serving
 from otel_mlmon.bundle.yaml_text import Rule
 
@@ -20,5 +22,6 @@ def alert_groups(options: RuleOptions) -> dict[str, list[Rule]]:
         "mlmon-drift.alerts": drift(options),
         "mlmon-data_quality.alerts": quality(options),
         "mlmon-serving.alerts": serving(options),
-        "mlmon-meta.alerts": dropped(options),
+        "mlmon-lifecycle.alerts": lifecycle(options),
+        "mlmon-meta.alerts": meta(options),
     }

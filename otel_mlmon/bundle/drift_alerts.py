@@ -101,8 +101,7 @@ def _drifted(
         keep="6h",
         severity=severity,
         layer="drift",
-        action="retrain" if severity == "critical" else "",
-        feature=feature,
+        about=n.FEATURE_LABELS if feature else n.MODEL_LABELS,
         summary=summary,
         description=description,
     )

@@ -7,7 +7,7 @@ from otel_mlmon.bundle.alert import FEATURE, SHARE, WHO, alert, enough, threshol
 from otel_mlmon.bundle.options import RuleOptions
 from otel_mlmon.bundle.quality_rules import QUALITY_WINDOW
 from otel_mlmon.bundle.yaml_text import Rule
-from otel_mlmon.thresholds import MIN_EVENTS, SEVERITIES, SHARE_SIGMAS
+from otel_mlmon.thresholds import MIN_EVENTS, SEVERITIES, SHARE_SIGMAS, VARYING_RATIO
 
 _TRAINED_ON = f"(sum by ({n.FEATURE}) ({n.REFERENCE_COUNT}) > 0)"
 
@@ -50,6 +50,7 @@ def quality(options: RuleOptions) -> list[Rule]:
             "out_of_range_ratio",
             options,
             learned=True,
+            keep="6h",  # a temperature leaves its range by day, and comes back by night
             summary=f"Feature {FEATURE} of {WHO} leaves the range of its training data.",
             description=f"Over {slow} a share of {SHARE} of its values is outside what training had, {still}",
         ),
@@ -75,7 +76,31 @@ def quality(options: RuleOptions) -> list[Rule]:
             summary=f"Rows sent to {WHO} break its schema ({{{{ $labels.check }}}}).",
             description=f"A share of {SHARE} of the rows of the last {QUALITY_WINDOW} fails the check {{{{ $labels.check }}}}.",
         ),
+        _frozen(options),
     ]
+
+
+def _frozen(options: RuleOptions) -> Rule:
+    """Its own history tells a feature that has stopped from one that stands still for hours, such as a day of the week."""
+    of_feature = f"on ({n.FEATURE})"
+    return alert(
+        "MlmonFeatureFrozen",
+        f"""
+({n.RANGE} == 0)
+and {of_feature}
+  ({n.VARYING} >= {VARYING_RATIO:g})
+and {of_feature}
+  ({n.selector(n.REFERENCE_STATISTIC, statistic="std")} > 0)""",
+        options,
+        wait="30m",
+        keep="1h",
+        severity="warning",
+        layer="data_quality",
+        about=n.FEATURE_LABELS,
+        summary=f"Feature {FEATURE} of {WHO} has stopped varying.",
+        description=f"All its values of the last {options.pairs[0][0]} are the same; "
+        f"in {VARYING_RATIO:.0%} or more of the hours of the last days they were not.",
+    )
 
 
 def dropped(options: RuleOptions) -> list[Rule]:
@@ -110,6 +135,7 @@ def _values(
     *,
     usual: str = "",
     learned: bool = False,
+    keep: str = "15m",
     summary: str,
     description: str,
 ) -> list[Rule]:
@@ -126,7 +152,7 @@ def _values(
         for window, one in ((fast, share), (slow, n.selector(recorded, window=slow)))
     }
     one_row = f"1 / {seen} + {of_feature} 1 / {_TRAINED_ON}" if learned else f"1 / {seen}"
-    chance = f"{SHARE_SIGMAS:g} * sqrt({share} * (1 - {share}) * {of_feature} ({one_row}))"
+    chance = f"{SHARE_SIGMAS:g} * sqrt({share} * {of_feature} (1 - {share}) * {of_feature} ({one_row}))"
     return [
         alert(
             name,
@@ -143,11 +169,11 @@ def _values(
                 n.FEATURE,
             ),
             options,
-            wait="5m",
-            keep="15m",
+            wait="8m",
+            keep=keep,
             severity=severity,
             layer="data_quality",
-            feature=True,
+            about=n.FEATURE_LABELS,
             summary=summary,
             description=description,
         )
@@ -177,7 +203,7 @@ def _rows(
 and on ({by})
   (sum_over_time({events}[{options.span(QUALITY_WINDOW)}]) >= {MIN_EVENTS})""",
             options,
-            wait="5m",
+            wait="8m",
             keep="15m",
             severity=severity,
             layer=layer,

@@ -2,18 +2,21 @@
 
 from otel_mlmon.bundle.alerts import alert_groups
 from otel_mlmon.bundle.history_rules import history_interval, history_rules
+from otel_mlmon.bundle.lifecycle_rules import lifecycle
 from otel_mlmon.bundle.options import RuleOptions
-from otel_mlmon.bundle.recording import recording_rules
-from otel_mlmon.bundle.reference_rules import reference_rules
-from otel_mlmon.bundle.statistics_rules import statistics_rules
-from otel_mlmon.bundle.yaml_text import rule_file
+from otel_mlmon.bundle.recording import drift_group, serving_group
+from otel_mlmon.bundle.reference_rules import reference_group
+from otel_mlmon.bundle.state_rules import state
+from otel_mlmon.bundle.statistics_rules import latest_group, statistics_group
+from otel_mlmon.bundle.variation_rules import variation
+from otel_mlmon.bundle.yaml_text import Group, rule_file
 
-__all__ = ["ALERTS_FILE", "RECORDING_FILE", "RuleOptions", "render"]
+__all__ = ["ALERTS_FILE", "HEADER", "RECORDING_FILE", "RuleOptions", "render", "rule_groups"]
 
 RECORDING_FILE = "mlmon.rules.yml"
 ALERTS_FILE = "mlmon.alerts.yml"
 
-_HEADER = "Written by `otel-mlmon rules`; do not edit: set thresholds in code (Threshold) or by its options."
+HEADER = "Written by `otel-mlmon rules`; do not edit: set thresholds in code (Threshold) or by its options."
 
 
 def render(options: RuleOptions) -> dict[str, str]:
@@ -28,17 +31,31 @@ def render(options: RuleOptions) -> dict[str, str]:
     >>> sorted(render(RuleOptions()))
     ['mlmon.alerts.yml', 'mlmon.rules.yml']
     """
-    # Within a group the rules run one after the other, each on what those before it just recorded. What stands still and what is
-    # for eyes is recorded less often.
-    recording = {
-        "mlmon-reference.rules": reference_rules(options),
-        "mlmon-model.rules": recording_rules(options),
-        "mlmon-statistics.rules": statistics_rules(options),
-        "mlmon-history.rules": history_rules(options),
-    }
-    intervals = dict.fromkeys(("mlmon-reference.rules", "mlmon-statistics.rules"), options.statistics_interval)
-    intervals["mlmon-history.rules"] = history_interval(options)
-    return {
-        RECORDING_FILE: rule_file(recording, interval=options.interval, intervals=intervals, header=_HEADER),
-        ALERTS_FILE: rule_file(alert_groups(options), interval=options.interval, header=_HEADER),
-    }
+    return {name: rule_file(groups, header=HEADER) for name, groups in rule_groups(options).items()}
+
+
+def rule_groups(options: RuleOptions) -> dict[str, list[Group]]:
+    """The groups of the rule files.
+
+    Args:
+        options: Windows, intervals, thresholds.
+
+    Returns:
+        Groups by file name, both in the order in which they build upon each other.
+    """
+    # Within a group the rules run one after the other, each on what those before it just recorded. What is for eyes and what stands
+    # still is recorded less often.
+    soon, late = options.drift_interval, options.statistics_interval
+    recording = [
+        Group("mlmon-reference.rules", late, tuple(reference_group(options))),
+        Group("mlmon-serving.rules", options.interval, tuple(serving_group(options))),
+        Group("mlmon-drift.rules", soon, tuple(drift_group(options))),
+        Group("mlmon-statistics.rules", late, tuple(statistics_group(options))),
+        Group("mlmon-latest.rules", soon, tuple(latest_group(options))),
+        Group("mlmon-variation.rules", soon, tuple(variation(options))),
+        Group("mlmon-history.rules", history_interval(options), tuple(history_rules(options))),
+        Group("mlmon-state.rules", options.interval, (*lifecycle(options), *state(options))),
+    ]
+    intervals = dict.fromkeys(("mlmon-drift.alerts", "mlmon-data_quality.alerts"), soon)
+    alerting = [Group(name, intervals.get(name, options.interval), tuple(rules)) for name, rules in alert_groups(options).items()]
+    return {RECORDING_FILE: recording, ALERTS_FILE: alerting}

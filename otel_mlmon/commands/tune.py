@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from otel_mlmon.bundle.options import milliseconds
-from otel_mlmon.bundle.yaml_text import record, rule_file
+from otel_mlmon.bundle.yaml_text import Group, record, rule_file
 from otel_mlmon.catalog import THRESHOLD
 from otel_mlmon.commands.options import columns
 from otel_mlmon.commands.rules import add_pairs, pairs
@@ -199,7 +199,7 @@ def _rules(tuning: _Tuning) -> Iterator[str]:
         if one.changes
         for severity, value in one.proposed.items()
     ]
-    yield rule_file({"mlmon-tuned.rules": rules}, interval="1m", header="\n".join(_head(tuning))).rstrip("\n")
+    yield rule_file([Group("mlmon-tuned.rules", "1m", tuple(rules))], header="\n".join(_head(tuning))).rstrip("\n")
 
 
 def _options(tuning: _Tuning) -> Iterator[str]:

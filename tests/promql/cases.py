@@ -25,7 +25,12 @@ TIME_SCALE = 12
 SCALED_MINUTES = 84
 """Of what takes hours, at a twelfth: 1h, 6h, 1d are 5, 30, 120 minutes."""
 
+LAPSE_SCALE = 60
+LAPSE_MINUTES = 90
+"""Of what takes days, at a sixtieth: an hour is a minute, 1d and 3d are 24 and 72 minutes."""
+
 WARNING = ("warning",)
+CRITICAL = ("critical",)
 BOTH = ("warning", "critical")
 
 Alerts = frozenset[tuple[str, str, int]]
