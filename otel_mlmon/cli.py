@@ -1,4 +1,4 @@
-"""The command `otel-mlmon`: build and check references, compare data, write rules and thresholds, run the demo."""
+"""The command `otel-mlmon`: build and check references, compare data, write rules, dashboards and thresholds, run the demo."""
 
 import argparse
 import os
@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from otel_mlmon.commands import check, demo, drift, reference, rules, tune
+from otel_mlmon.commands import check, dashboards, demo, drift, reference, rules, tune
 
 FAILED = 1
 
@@ -46,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     check.add(commands.add_parser("check", help="load a reference, show features, bins and the number of series"))
     drift.add(commands.add_parser("drift", help="compare a CSV or Parquet file with a reference: for CI pipelines"))
     rules.add(commands.add_parser("rules", help="write recording and alert rules for Prometheus"))
+    dashboards.add(commands.add_parser("dashboards", help="write dashboards for Grafana"))
     tune.add(commands.add_parser("tune", help="propose thresholds from what a Prometheus has recorded"))
     demo.add(commands.add_parser("demo", help="two minutes of real flights: winter is calm, summer alerts"))
     return parser

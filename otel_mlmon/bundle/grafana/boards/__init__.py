@@ -1,0 +1,1 @@
+"""The dashboards, one module each: its function ``board(options)`` is all that ``render`` asks of it."""
