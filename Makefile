@@ -6,7 +6,7 @@ READY := $(VENV)/ready
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench eval generated servers clean
+.PHONY: help demo test lint bench eval pictures generated servers clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -30,11 +30,20 @@ bench: $(READY) ## Time and memory per row, peers beside it
 eval: $(READY) ## False alarms and detection delay, peers beside it (ARGS=--write: the table in README.md)
 	$(BIN)/python -m tests.eval $(ARGS)
 
-generated: $(READY) ## Write what is generated: alert_rules/ and the catalogue's table in README.md
+pictures: $(READY) servers ## Draw every dashboard after a simulated week (ARGS=--check: 1000 and 1600 pixels, into .cache)
+	$(BIN)/python -m tests.pictures $(ARGS)
+
+generated: $(READY) ## Write what is generated: rules in all forms, dashboards, the catalogue's table in README.md
+	rm -rf alert_rules/mimir alert_rules/vmalert examples/kubernetes/rules
 	$(BIN)/otel-mlmon rules --out alert_rules
+	$(BIN)/otel-mlmon rules --format mimir --out alert_rules/mimir
+	$(BIN)/otel-mlmon rules --format vmalert --out alert_rules/vmalert
+	$(BIN)/otel-mlmon rules --format kubernetes --out examples/kubernetes/rules
+	$(BIN)/otel-mlmon dashboards --out dashboards
+	$(BIN)/python -m tests.kubernetes_files
 	$(BIN)/python -m tests.readme_table
 
-servers: ## Unpack Prometheus and Alertmanager (Debian packages)
+servers: ## Unpack Prometheus, Alertmanager and others (Debian packages)
 	@bash .ci/servers.sh || { \
 		echo 'Prometheus and Alertmanager could not be unpacked: whatever needs them is left out.' >&2; test "$$CI" != true; }
 
