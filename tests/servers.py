@@ -18,6 +18,7 @@ __all__ = [
     "require",
     "victoriametrics",
     "vmagent",
+    "vmalert",
     "webhook",
 ]
 
@@ -36,11 +37,11 @@ def require(name: str, series: str = "old") -> Path:
 
 
 @contextlib.contextmanager
-def victoriametrics(folder: Path) -> Iterator[Server]:
+def victoriametrics(folder: Path, *further: str) -> Iterator[Server]:
     """VictoriaMetrics as the README sets it up; OTLP at ``/opentelemetry/v1/metrics``, Prometheus's API beside it."""
     flags = [_NAMING, f"-storageDataPath={folder / 'victoria-metrics'}", "-memory.allowedBytes=64MiB", "-loggerLevel=WARN"]
     # Queries leave out the last 30 s otherwise.
-    flags.append("-search.latencyOffset=0s")
+    flags += ["-search.latencyOffset=0s", *further]
     program = require("victoria-metrics", "new")
     with run("victoria-metrics", program, folder, lambda port: [*flags, f"-httpListenAddr=127.0.0.1:{port}"]) as server:
         yield server
@@ -53,4 +54,14 @@ def vmagent(folder: Path, receiver: Server) -> Iterator[Server]:
     flags += [f"-remoteWrite.tmpDataPath={folder / 'vmagent'}", "-remoteWrite.flushInterval=100ms", "-loggerLevel=WARN"]
     program = require("vmagent", "new")
     with run("vmagent", program, folder, lambda port: [*flags, f"-httpListenAddr=127.0.0.1:{port}"]) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def vmalert(folder: Path, rules: Path, storage: Server) -> Iterator[Server]:
+    """vmalert as the README sets it up, but flushing at once: rules from a VictoriaMetrics, results back to it."""
+    flags = [f"-rule={rules}/*.yml", f"-datasource.url={storage.url}", f"-remoteWrite.url={storage.url}", "-notifier.blackhole"]
+    flags += ["-remoteWrite.flushInterval=20ms", "-loggerLevel=WARN"]
+    program = require("vmalert", "new")
+    with run("vmalert", program, folder, lambda port: [*flags, f"-httpListenAddr=127.0.0.1:{port}"]) as server:
         yield server

@@ -1,10 +1,10 @@
-"""`otel-mlmon rules`: write the rule files for Prometheus."""
+"""`otel-mlmon rules`: write the rules for Prometheus or another ruler."""
 
 import argparse
 from pathlib import Path
 
+from otel_mlmon.bundle.deploy import FORMATS
 from otel_mlmon.bundle.options import DASHBOARDS, RUNBOOKS, RuleOptions
-from otel_mlmon.bundle.rules import render
 from otel_mlmon.commands.options import add_thresholds, thresholds
 from otel_mlmon.thresholds import SHIPPED
 
@@ -13,6 +13,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     """Declare its words."""
     default = RuleOptions()
     parser.set_defaults(run=run, extra="")
+    parser.add_argument("--format", choices=FORMATS, default="prometheus", help="what is to read them (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("alert_rules"), help="folder to write to (default: %(default)s)")
     parser.add_argument("--windows", default=",".join(default.windows), help="windows of the statistics (default: %(default)s)")
     add_pairs(parser)
@@ -34,7 +35,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Write the files and name them."""
-    texts = render(
+    texts = FORMATS[options.format](
         RuleOptions(
             windows=tuple(options.windows.split(",")),
             interval=options.interval,
