@@ -16,7 +16,7 @@ demo: $(READY) servers ## Two minutes of real flights: winter is calm, summer al
 
 test: ## Formatting, lint, types and every test, under 10 minutes
 	@$(MAKE) --no-print-directory --jobs 2 lint servers
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(READY) ## Formatting, lint and types only
 	$(BIN)/ruff format --check .
