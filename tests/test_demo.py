@@ -94,6 +94,14 @@ def test_a_repeated_alert_is_one_notice() -> None:
     assert [notice.feature for notice in inbox.drifts] == ["temp", "temp"]
 
 
+def test_the_watchdog_is_no_news() -> None:
+    """It always fires, for a dead man's switch."""
+    inbox = Inbox()
+    labels = {"alertname": "MlmonWatchdog", "severity": "none", "layer": "meta"}
+    inbox.read("2013-06-01", [{"fingerprint": "w", "status": "firing", "labels": labels}])
+    assert inbox.notices == []
+
+
 def test_without_servers_drift_must_last_before_it_is_reported() -> None:
     """One reading over the level is weather; six hours of them are a notice."""
     inbox = Inbox()

@@ -61,7 +61,8 @@ class Inbox:
         for alert in alerts[self._read :]:
             labels, firing = alert["labels"], alert["status"] == "firing"
             feature, severity, layer = (labels.get(name, "") for name in ("feature", "severity", "layer"))
-            self._note(alert["fingerprint"], Notice(date, labels["alertname"], feature, severity, layer, firing))
+            if severity != "none":  # the watchdog's is no news
+                self._note(alert["fingerprint"], Notice(date, labels["alertname"], feature, severity, layer, firing))
         self._read = len(alerts)
 
     def compare(self, date: str, recent: Iterable[Recent]) -> None:
