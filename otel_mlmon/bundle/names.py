@@ -137,7 +137,7 @@ def selector(name: str, **labels: str) -> str:
 
 
 def late(name: str) -> str:
-    """Under this name a series is recorded that its public name holds: see ``recording.held``.
+    """Under this name a series is recorded that its public name holds: see ``increments.held``.
 
     >>> late("mlmon:feature:statistic")
     'mlmon:late:feature_statistic'

@@ -235,7 +235,7 @@ class RuleOptions:
     def statistics_interval(self) -> str:
         """Evaluation interval of what stands still or is for eyes: five of ``drift_interval``, fewer for short windows.
 
-        What is recorded so seldom is held by rules of ``drift_interval``: see ``recording.held``.
+        What is recorded so seldom is held by rules of ``drift_interval``: see ``increments.held``.
         """
         return duration(milliseconds(self.drift_interval) * min(5, self._slack))
 
