@@ -13,7 +13,7 @@ from otel_mlmon.thresholds import SEVERITIES, SHIPPED
 __all__ = ["STEP", "Model", "Signal", "Span", "days_recorded", "find_model", "signals"]
 
 STEP = 300.0
-"""Seconds between two values that are read; the rules record one a minute."""
+"""Seconds between two values that are read; the rules record one every four minutes."""
 
 DAY = 86_400.0
 _RECENT = "1h"

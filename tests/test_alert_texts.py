@@ -301,7 +301,7 @@ def _expected(texts: Sequence[Text]) -> list[dict[str, Any]]:
 )
 def test_annotations_read_well(texts: Sequence[Text], scale: int, without: str, series: str, tmp_path: Path) -> None:
     """Each alert's text in full."""
-    rules = render(RuleOptions(time_scale=scale, statistics=()))
+    rules = render(RuleOptions(time_scale=scale, drift_interval="1m", statistics=()))
     told = [*foreign(), *_DRIFTS] if without else foreign()
     said = run(require("promtool", series), tmp_path, rules, troubled(), [], _expected(texts), without=without, foreign=told)
     assert not said, said

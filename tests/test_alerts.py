@@ -15,7 +15,7 @@ from tests.promql.promtool import expectation, failures, firing, run
 from tests.servers import SERIES, require
 
 _ALERTS = [rule for group in parsed(render(RuleOptions())[ALERTS_FILE]) for rule in group["rules"]]
-_ROWS, _STILL, _CONCEPT = {"MlmonSchemaViolations"}, {"MlmonFeatureFrozen"}, {"MlmonConceptDrift"}
+_ROWS, _STILL = {"MlmonSchemaViolations"}, {"MlmonFeatureFrozen"}
 
 
 def _of(*layers: str) -> set[str]:
@@ -33,21 +33,25 @@ class Kind:
     every: str = "1m"
 
 
-_SCALED = RuleOptions(windows=("1h", "6h", "1d"), time_scale=cases.TIME_SCALE, max_bins=len(cases.BINS), statistics=())
-_LAPSE = RuleOptions(windows=("1h", "6h", "1d"), time_scale=cases.LAPSE_SCALE, max_bins=len(cases.BINS), statistics=())
-_REAL = RuleOptions(statistics=())
+_SCALED = RuleOptions(
+    windows=("1h", "6h", "1d"), time_scale=cases.TIME_SCALE, drift_interval="1m", max_bins=len(cases.BINS), statistics=()
+)
+_LAPSE = RuleOptions(
+    windows=("1h", "6h", "1d"), time_scale=cases.LAPSE_SCALE, drift_interval="1m", max_bins=len(cases.BINS), statistics=()
+)
+_MINUTE = RuleOptions(statistics=())
 """Of the committed files, but for the statistics for eyes, on which promtool spends half of its time."""
+_REAL = RuleOptions(interval="4m", lookback="8m", drift_interval="4m", statistics=())
+"""Windows of real length; promtool knows one interval for all groups."""
 _FEATURES, _CALLS = _of("drift", "data_quality") - _ROWS - _STILL, _of("serving", "meta") | _ROWS
-_REAL_FEATURES = _FEATURES - _CONCEPT
-"""Correlations rest on a slower group than the others: promtool knows one interval for all."""
 KINDS = {
     "scaled": Kind(_SCALED, cases.SCALED_MINUTES, (*drift_cases.SCALED, *quality_cases.SCALED), _FEATURES),
     "scaled-calls": Kind(_SCALED, cases.SCALED_MINUTES, (*serving_cases.SCALED, *budget_cases.SCALED), _CALLS),
     "lapse": Kind(_LAPSE, cases.LAPSE_MINUTES, lifecycle_cases.LAPSE, _of("lifecycle") | {lifecycle_cases.DRIFT}),
     "lapse-still": Kind(_LAPSE, cases.LAPSE_MINUTES, lifecycle_cases.STILL, _STILL),
     "lapse-calls": Kind(_LAPSE, cases.LAPSE_MINUTES, (*budget_cases.LAPSE, *meta_cases.LAPSE), _CALLS),
-    "real": Kind(_REAL, cases.MINUTES, (*drift_cases.REAL, *quality_cases.REAL), _REAL_FEATURES, every=_REAL.drift_interval),
-    "real-calls": Kind(_REAL, cases.MINUTES, (*quality_cases.ROWS, *serving_cases.REAL, *meta_cases.REAL), _CALLS),
+    "real": Kind(_REAL, cases.MINUTES, (*drift_cases.REAL, *quality_cases.REAL), _FEATURES, every=_REAL.interval),
+    "real-calls": Kind(_MINUTE, cases.MINUTES, (*quality_cases.ROWS, *serving_cases.REAL, *meta_cases.REAL), _CALLS),
 }
 SHORT = 60
 """Minutes in which most cases end: promtool runs them apart from the others."""
@@ -147,3 +151,16 @@ def test_a_model_of_office_hours_may_sleep(series: str, tmp_path: Path) -> None:
     expectations.append(firing(2 * day + 38, "office", cases.alerts("MlmonNoTraffic", cases.WARNING), layer="serving"))
     options = RuleOptions(windows=("1h", "6h", "1d"), time_scale=20)
     assert not run(require("promtool", series), tmp_path, render(options), [replica], expectations)
+
+
+@pytest.mark.parametrize("series", SERIES)
+def test_alerts_of_others_ask_for_no_retraining(series: str, tmp_path: Path) -> None:
+    """Whoever calls a layer "drift", too, starts nothing."""
+    of = 'alertstate="firing", layer="drift", severity="critical", model_version="1"'
+    foreign = [
+        {"series": f'ALERTS{{alertname="{name}", model_name="{model}", {of}}}', "values": f"1x{cases.LAPSE_MINUTES}"}
+        for name, model in ((lifecycle_cases.DRIFT, "ours"), ("TheirDrift", "theirs"))
+    ]
+    due = f'count by (model_name) (ALERTS{{alertname="{lifecycle_cases.DUE}", alertstate="firing"}})'
+    expectations = [expectation(due, cases.LAPSE_MINUTES - 1, {'{model_name="ours"}': 1})]
+    assert not run(require("promtool", series), tmp_path, render(_LAPSE), [], expectations, foreign=foreign)

@@ -19,7 +19,14 @@ from otel_mlmon.bundle.rules import RuleOptions, render
 from tests import servers
 
 OPTIONS = RuleOptions(
-    interval="2s", lookback="10s", delay="1s", time_scale=360, windows=("6h", "1d"), pairs=(("6h", "1d"),), previous="7d"
+    interval="2s",
+    drift_interval="2s",
+    lookback="10s",
+    delay="1s",
+    time_scale=360,
+    windows=("6h", "1d"),
+    pairs=(("6h", "1d"),),
+    previous="7d",
 )
 """A window of 6h lasts a minute: what came within some seconds stays in it while the two are compared."""
 

@@ -18,12 +18,16 @@ from tests.fleet_models import Columns, Model
 from tests.test_fleet import until
 
 OPTIONS = RuleOptions(
-    windows=("1h", "6h"), pairs=(("1h", "6h"),), interval="6s", lookback="30s", delay="2s", time_scale=30, statistics=STATISTICS
+    windows=("1h", "6h"),
+    pairs=(("1h", "6h"),),
+    interval="6s",
+    drift_interval="6s",
+    lookback="30s",
+    delay="2s",
+    time_scale=30,
+    statistics=STATISTICS,
 )
-"""An hour of the rules lasts two minutes, six hours twelve: longer than the test, so that both hold every row.
-
-Of so few evaluations in an hour none is left out: all groups are evaluated every 6 s.
-"""
+"""An hour of the rules lasts two minutes, six hours twelve: longer than the test, so that both hold every row."""
 
 REPLICAS = 8
 LETTERS = ("a", "b", "c")
@@ -148,7 +152,7 @@ def _counted(prometheus: servers.Server, models: dict[str, Model]) -> bool:
 def _evaluated(prometheus: servers.Server, since: float) -> bool:
     """Whether every group but the rare one of the history has been evaluated since a time, in full."""
     groups = prometheus.get("/api/v1/rules")["data"]["groups"]
-    often = [group for group in groups if group["interval"] <= milliseconds(OPTIONS.statistics_interval) / 1000]
+    often = [group for group in groups if group["interval"] <= milliseconds(OPTIONS.pace) / 1000]
     assert len(often) > 2
     return all(datetime.fromisoformat(group["lastEvaluation"][:19] + "+00:00").timestamp() > since for group in often)
 

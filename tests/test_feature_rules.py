@@ -15,7 +15,7 @@ from tests.promql import faulty
 from tests.promql.promtool import close, expectation, failures, run
 from tests.servers import SERIES, require
 
-OPTIONS = RuleOptions(windows=("5m", "1h"), pairs=(("5m", "1h"),), previous="21m")
+OPTIONS = RuleOptions(windows=("5m", "1h"), pairs=(("5m", "1h"),), previous="21m", drift_interval="1m")
 LAST = faulty.MINUTES - 1
 QUANTILES = {"p05": 0.05, "p25": 0.25, "median": 0.5, "p75": 0.75, "p95": 0.95}
 WHO = 'model_name="m", model_version="{}", feature="x", window="{}"'
@@ -87,9 +87,8 @@ def _verdict(series: str, folder: Path) -> str:
         replica.gauge(catalog.REFERENCE_CORRELATION_THRESHOLD, 0.9, feature="x", target=catalog.SCORE, space="u", window="1h")
     expectations: list[dict[str, Any]] = []
     for window, length in (("5m", 5), ("1h", 60)):
-        # An evaluation sees the scrape of the minute before; what may come late is held a minute later.
-        soon, late = (slice(LAST - behind - length, LAST - behind) for behind in (0, 1))
-        expectations += [*_statistics(truth, window, late), *_correlations(truth, window, late), *_shares(truth, window, soon)]
+        span = slice(LAST - length, LAST)  # an evaluation sees the scrape of the minute before
+        expectations += [*_statistics(truth, window, span), *_correlations(truth, window, span), *_shares(truth, window, span)]
     return run(require("promtool", series), folder, render(OPTIONS), replicas, expectations)
 
 

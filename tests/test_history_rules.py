@@ -194,7 +194,9 @@ def test_a_learned_level_outlives_an_outage_of_hours(which: str, tmp_path: Path)
 @pytest.mark.parametrize("which", SERIES)
 def test_the_alert_asks_for_more_than_the_learned_level(which: str, tmp_path: Path) -> None:
     """Drift of 0.8: the learned level decides, whatever the reference's is."""
-    options = RuleOptions(windows=("1h", "6h", "1d"), time_scale=cases.TIME_SCALE, max_bins=len(cases.BINS), statistics=())
+    options = RuleOptions(
+        windows=("1h", "6h", "1d"), time_scale=cases.TIME_SCALE, drift_interval="1m", max_bins=len(cases.BINS), statistics=()
+    )
     replicas, expectations = [], []
     for model, known, reference, fires in (
         ("over", 0.3, 0.9, cases.BOTH),

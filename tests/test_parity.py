@@ -25,7 +25,9 @@ from otel_mlmon.store import SeriesStore
 from tests import servers
 
 ROWS = 500
-OPTIONS = RuleOptions(windows=("1h", "1d"), pairs=(("1h", "1d"),), interval="1s", lookback="5s", delay="1s", time_scale=240)
+OPTIONS = RuleOptions(
+    windows=("1h", "1d"), pairs=(("1h", "1d"),), interval="1s", drift_interval="1s", lookback="5s", delay="1s", time_scale=240
+)
 """A day of the rules lasts six minutes: longer than the test. An hour is so short that every group is evaluated each second."""
 
 ODD = ("plain", "", "Größe 東京 😀", 'quote " back \\ slash', "two\nlines", "03 [12.5, 30)", " space ", "1.0", "\udcff")

@@ -1,5 +1,6 @@
 """Recorded sums in real promtool: numpy's counts over a faulty fleet; what outlives a gap."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,15 @@ from tests.promql.fleet import Replica
 from tests.promql.promtool import expectation, run
 from tests.servers import SERIES, require
 
+_SLOW = RuleOptions(interval="4m", drift_interval="4m", lookback="8m")
+"""Windows of real length; promtool knows one interval for all groups."""
+
 
 @pytest.mark.parametrize("series", SERIES)
 def test_fleet_sums_are_exact(series: str, tmp_path: Path) -> None:
     """Restart, vanished and late replica, failed scrapes, two versions' bins: the counts of numpy, and no NaN anywhere."""
     replicas, truth = faulty.fleet()
-    options = RuleOptions(windows=("5m", "1h"), pairs=(("5m", "1h"),), previous="21m")
+    options = RuleOptions(windows=("5m", "1h"), pairs=(("5m", "1h"),), previous="21m", drift_interval="1m")
     every = '{__name__=~"mlmon:.*"}'
     identity = (
         "__name__, model_name, model_version, instance, feature, bin, target, space, moment, le, window, statistic, baseline, "
@@ -48,10 +52,10 @@ def test_a_reference_with_more_bins_than_covered_alarms_on_psi(series: str, tmp_
     replica = Replica(45)
     replica.traffic(60)
     replica.feature("x", cases.REFERENCE, cases.MOVED, weights=cases.WEIGHTS)
-    options = RuleOptions(max_bins=3)
+    options = dataclasses.replace(_SLOW, max_bins=3)
     statistic = 'count by (statistic) (ALERTS{alertname="MlmonFeatureDrift", severity="warning", alertstate="firing"})'
     expectations = [expectation(statistic, 44, {'{statistic="psi"}': 1})]
-    said = run(require("promtool", series), tmp_path, render(options), [replica], expectations, every="4m")
+    said = run(require("promtool", series), tmp_path, render(options), [replica], expectations, every=_SLOW.interval)
     assert not said, said
 
 
@@ -68,7 +72,7 @@ def test_reference_and_thresholds_outlive_a_gap_but_not_the_model(series: str, t
         expectation(f'{kept}{{severity="warning", window="1h"}}', 50, {kept + labels: 0.7}),
         expectation('count({__name__=~"mlmon:(reference|threshold|model:known|feature_drift:(believable|threshold)).*"})', 140, {}),
     ]
-    said = run(require("promtool", series), tmp_path, render(RuleOptions()), [replica], expectations, every="4m")
+    said = run(require("promtool", series), tmp_path, render(_SLOW), [replica], expectations, every=_SLOW.interval)
     assert not said, said
 
 
@@ -85,27 +89,28 @@ def test_a_restart_within_the_longest_gap_loses_nothing(series: str, tmp_path: P
 
 @pytest.mark.parametrize("series", SERIES)
 @pytest.mark.parametrize(
-    ("every", "rows"),
+    ("every", "lost", "rows"),
     [
-        ("4m", 'mlmon:feature:count{window="1h"}'),
-        ("20m", 'sum by (feature) (sum_over_time(mlmon:feature_moment:inc{target="", moment="n"}[59m]))'),
+        ("4m", 2, 'mlmon:feature:count{window="1h"}'),
+        ("20m", 2, 'sum_over_time(mlmon:feature_moment:inc{target="", space="z", moment="n"}[59m])'),
+        ("30m", 22, 'sum_over_time(mlmon:feature_moment:inc{target="", space="z", moment="n"}[59m])'),
     ],
 )
 def test_groups_that_are_evaluated_seldom_count_every_row_but_those_before_a_restart(
-    every: str, rows: str, series: str, tmp_path: Path
+    every: str, lost: int, rows: str, series: str, tmp_path: Path
 ) -> None:
-    """At the shipped intervals: who vanishes, comes late or misses scrapes loses nothing; a restart what was not yet seen."""
+    """Whoever vanishes, comes late or misses scrapes loses nothing; a restart what was not yet seen."""
     lives: list[dict[str, Any]] = [{}, {"end": 34}, {"restarts": (22,)}, {"begin": 25}, {"failed": (12, 13, 31)}]
     replicas = [Replica(61, instance=f"r{number}", **life) for number, life in enumerate(lives)]
     for replica in replicas:
         replica.traffic(10)
         replica.feature("x", cases.REFERENCE, [1, 2, 3, 4], weights=cases.WEIGHTS)
-    # The evaluation of minute 20 saw minute 19; that of minute 24, or 40, a counter that began anew in minute 22.
-    expected = 10 * (60 + 34 + (60 - 2) + 35 + 60)
+    # The evaluation of minute 20 saw minute 19, that of minute 0 nothing; the next one, a counter that began anew in minute 22.
+    expected = 10 * (60 + 34 + (60 - lost) + 35 + 60)
     said = run(
         require("promtool", series),
         tmp_path,
-        render(RuleOptions()),
+        render(RuleOptions(drift_interval=every)),
         replicas,
         [expectation(f"sum({rows})", 60, {"{}": expected})],
         every=every,

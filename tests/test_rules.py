@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from otel_mlmon import catalog
+from otel_mlmon.bundle import names
 from otel_mlmon.bundle.options import duration, milliseconds
 from otel_mlmon.bundle.rules import ALERTS_FILE, RECORDING_FILE, RuleOptions, render
 from otel_mlmon.settings import Statistic, Threshold
@@ -68,7 +69,6 @@ def test_every_metric_and_label_is_in_the_catalogue() -> None:
 
 FOR_EYES = {
     *(
-        "mlmon:feature_bin:ratio",
         "mlmon:feature_correlation",
         "mlmon:feature:statistic",
         "mlmon:feature_outliers:ratio",
@@ -84,35 +84,60 @@ def test_recorded_series_are_used_and_come_first() -> None:
     """Nothing is recorded for nothing; a rule never reads what a later one writes."""
     recorded: set[str] = set()
     used: set[str] = set()
-    for rule in rules():
+    for rule in rules(render(RuleOptions(drift_interval="4m"))):  # nothing is held
         names = set(re.findall(r"\bmlmon:[a-z0-9_:]+", rule["expr"])) - {rule.get("record")}
-        assert {name for name in names if not name.startswith("mlmon:late:")} <= recorded | SOME_TIME_AGO, names - recorded
+        assert names <= recorded | SOME_TIME_AGO, names - recorded
         used |= names
         recorded |= {rule["record"]} if "record" in rule else set()
     assert recorded == used | FOR_EYES
 
 
-def test_what_may_come_late_reads_what_is_complete() -> None:
-    """Groups run beside each other: one reads what another has just measured only where that evaluation has surely ended."""
+def test_what_is_held_is_complete_and_lasts() -> None:
+    """What holds reads an evaluation that has surely ended, until the next one has been held."""
     groups = {group["name"]: group for group in yaml.safe_load(DEFAULT[RECORDING_FILE])["groups"]}
-    of = {name: groups[f"mlmon-{name}.rules"]["rules"] for name in ("reference", "drift", "statistics", "latest")}
-    read = 0
-    for first, second in (("reference", "drift"), ("drift", "statistics"), ("statistics", "drift"), ("statistics", "latest")):
-        measured = {rule["record"] for rule in of[first]} - {rule["record"] for rule in of[second]}
-        for rule in of[second]:
-            for name, after in re.findall(r"\b(mlmon:[a-z0-9_:]+)((?:\{[^}]*\})?(?:\[\w+\])?(?: offset \w+)?)", rule["expr"]):
-                if name in measured and not name.startswith("mlmon:reference"):  # which stands still
-                    assert "offset" in after, (rule["record"], name)
-                    read += 1
-    assert read > 30
+    late = {rule["record"] for rule in groups["mlmon-drift.rules"]["rules"] if rule["record"].startswith("mlmon:late:")}
+    held = {rule["record"]: rule["expr"] for rule in groups["mlmon-latest.rules"]["rules"]}
+    assert late == {names.late(name) for name in held}
+    for name, expression in held.items():
+        matchers = r"(\{[^}]*\})?"
+        assert re.fullmatch(rf"last_over_time\({names.late(name)}{matchers}\[34m\] offset 2m\)\n", expression), expression
+
+
+def test_a_pace_that_queries_can_see_is_not_held() -> None:
+    """Fewer series, and they come sooner: for those who can afford it."""
+    text = render(RuleOptions(drift_interval="4m"))[RECORDING_FILE]
+    assert "mlmon:late:" not in text
+    assert "mlmon-latest" not in text
+    assert 'record: "mlmon:feature_drift"\n' in text
+    assert "mlmon:late:" in render(RuleOptions(drift_interval="5m"))[RECORDING_FILE]
+
+
+@pytest.mark.parametrize(
+    ("options", "pace"),
+    [
+        ({}, "30m"),
+        ({"drift_interval": "1h"}, "30m"),
+        ({"drift_interval": "25m"}, "20m"),
+        ({"drift_interval": "90s"}, "1m"),
+        ({"interval": "4m", "lookback": "8m"}, "20m"),
+        ({"windows": ("5m", "1h"), "pairs": (("5m", "1h"),)}, "1m"),
+        ({"windows": ("6h", "1d"), "pairs": (("6h", "1d"),), "drift_interval": "2h"}, "2h"),
+        ({"time_scale": 60}, "1m"),
+    ],
+)
+def test_windows_are_whole_evaluations(options: dict[str, Any], pace: str) -> None:
+    """Or 1h would be 50 minutes."""
+    chosen = RuleOptions(**options)
+    assert chosen.pace == pace
+    for window in chosen.windows:
+        assert chosen.steps(window, chosen.pace) * milliseconds(chosen.pace) * chosen.time_scale == milliseconds(window)
 
 
 def test_nothing_runs_more_often_than_it_must() -> None:
     """The cost of the rules is the series that they read, and how often: this is what it grows back by."""
     groups = {group["name"]: group for group in yaml.safe_load(DEFAULT[RECORDING_FILE])["groups"]}
     intervals = {name.removeprefix("mlmon-").removesuffix(".rules"): group["interval"] for name, group in groups.items()}
-    late = {"reference": "20m", "statistics": "20m", "history": "30m"}
-    assert intervals == {"serving": "1m", "drift": "4m", "latest": "4m", "variation": "4m", "state": "1m"} | late
+    assert intervals == {"serving": "1m", "drift": "30m", "latest": "4m", "variation": "4m", "history": "30m", "state": "1m"}
     for name in ("serving", "state"):
         text = str(groups[f"mlmon-{name}.rules"]["rules"])
         assert not re.search(r"mlmon_(feature|reference_bin)|mlmon:(late|reference_bin|feature_(bin|moment|value))", text), name
@@ -141,8 +166,8 @@ def test_recorded_names_say_what_and_how() -> None:
 
 def test_time_scale_changes_lengths_only() -> None:
     """The series keep their names and labels: 1h, 6h, 1d."""
-    lapse = RuleOptions(interval="250ms", time_scale=4320)
-    plain = RuleOptions(time_scale=12)  # as scaled, each group is evaluated at every interval
+    lapse = RuleOptions(interval="250ms", drift_interval="250ms", time_scale=4320)
+    plain = RuleOptions(time_scale=12, drift_interval="1m")
 
     def outline(options: RuleOptions) -> list[tuple[Any, Any, Any]]:
         return [(rule.get("record"), rule.get("alert"), rule.get("labels")) for rule in rules(render(options))]
@@ -153,7 +178,9 @@ def test_time_scale_changes_lengths_only() -> None:
     }
     # 1d lasts 20 s there: 80 evaluations, less half of one
     assert expressions["mlmon:feature_bin:count", "1d"] == "sum_over_time(mlmon:feature_bin:inc[19875ms])\n"
-    assert expressions["mlmon:previous_bin:count",] == "last_over_time(mlmon:late:feature_bin_count[250ms] offset 20s)\n"
+    assert (
+        expressions["mlmon:previous_bin:count",] == 'last_over_time(mlmon:feature_bin:count{window=~"1h|1d"}[250ms] offset 20s)\n'
+    )
     assert "[5m] offset 15s" in expressions["mlmon:feature_bin:inc",]
 
 
@@ -185,9 +212,13 @@ def test_code_cannot_set_for_a_feature_what_the_rules_read_for_the_model() -> No
         ({"pairs": (("6h", "1h"),)}, "pair .* must be a shorter and a longer"),
         ({"interval": "0s"}, "interval must be > 0"),
         ({"interval": "4m"}, "lookback must be at least two intervals"),
+        ({"drift_interval": "30s"}, "drift_interval must be at least the interval of 1m, got '30s'"),
         ({"delay": "-1s"}, "duration must be written like"),
         ({"max_bins": 1}, "max_bins must be from 2 to 100"),
         ({"statistics": ("psy",)}, r"statistics must be of .*, got \['psy'\]"),
+        ({"statistics_windows": ("1h", "2h")}, r"statistics_windows must be of the windows .*, got \['2h'\]"),
+        ({"runbook_base": ""}, "runbook_base must be an address that starts with http:// or https://, got ''"),
+        ({"dashboard_base": "grafana:3000"}, "dashboard_base must be an address"),
         ({"time_scale": 0.0}, "time_scale must be finite and > 0"),
         ({"time_scale": 100.0}, "window '1h': at time_scale 100 it lasts 36000 ms"),
         ({"thresholds": {("psy", "warning"): 1.0}}, "must be one of"),

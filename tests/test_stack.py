@@ -165,7 +165,7 @@ def test_the_stack_runs(series: str, tmp_path: Path) -> None:
         text = path.read_text(encoding="utf-8").replace(":9095/", f":{far}/")
         (tmp_path / "secrets" / path.name).write_text(text, encoding="utf-8")
     (tmp_path / "rules").mkdir()
-    for name, text in render(RuleOptions(interval="1s", lookback="10s", delay="0s", time_scale=60)).items():
+    for name, text in render(RuleOptions(interval="1s", drift_interval="1s", lookback="10s", delay="0s", time_scale=60)).items():
         (tmp_path / "rules" / name).write_text(text, encoding="utf-8")
     templates = {"templates/*.tmpl": f"{ROOT}/alert_rules/templates/*.tmpl"}
     routing = {"/etc/alertmanager/secrets": f"{tmp_path}/secrets", **templates}

@@ -16,12 +16,12 @@ from scipy.spatial import distance
 from otel_mlmon.bundle.options import STATISTICS
 from otel_mlmon.bundle.rules import RECORDING_FILE, RuleOptions, render
 from otel_mlmon.bundle.significance_rules import MAX_DF
-from tests.promql import faulty
+from tests.promql import cases, faulty
 from tests.promql.fleet import Replica
 from tests.promql.promtool import close, expectation, failures, run
 from tests.servers import SERIES, require
 
-OPTIONS = RuleOptions(windows=("5m", "1h"), pairs=(("5m", "1h"),), previous="21m", statistics=STATISTICS)
+OPTIONS = RuleOptions(windows=("5m", "1h"), pairs=(("5m", "1h"),), previous="21m", drift_interval="1m", statistics=STATISTICS)
 LAST = faulty.MINUTES - 1
 SOON = ("psi", "wasserstein")
 """Statistics against the training data that alerts rest on: recorded at once, all others behind."""
@@ -93,26 +93,23 @@ def _faulty(series: str, folder: Path) -> str:
     expectations: list[dict[str, Any]] = []
     for window, length in (("5m", 5), ("1h", 60)):
         who = f'model_name="m", model_version="{{}}", feature="{{}}", window="{window}", baseline="{{}}"'
-        # An evaluation sees the scrape of the minute before; what may come late, the evaluation before it, and what holds
-        # that, the one before that.
-        soon, late = (slice(LAST - behind - length, LAST - behind) for behind in (0, 2))
-        before = slice(max(late.start - 21, 0), late.stop - 21)
+        # An evaluation sees the scrape of the minute before.
+        span = slice(LAST - length, LAST)
+        before = slice(max(span.start - 21, 0), span.stop - 21)
         for version, profile in faulty.VERSIONS.items():
-            training, now, then = np.array(profile.reference, float), truth.rows(version, late), truth.rows(version, before)
-            at_once = profile.count(truth.rows(version, soon))
-            expectations += _drift(LAST, who.format(version, "x", "training"), ["psi"], training, at_once)
-            expectations += _drift(LAST, who.format(version, "x", "training"), STATISTICS, training, profile.count(now))
-            previous = ("psi", *STATISTICS)
-            expectations += _drift(LAST, who.format(version, "x", "previous"), previous, profile.count(then), profile.count(now))
-            for baseline, old, new in (("training", None, truth.rows(version, soon)), ("previous", then, now)):
-                counts = training if old is None else profile.count(old)
-                shift = profile.z(new).mean() - (0.0 if old is None else profile.z(old).mean())
-                value = max(wasserstein(counts, profile.count(new), profile.weights), abs(shift))
+            training, now, then = np.array(profile.reference, float), truth.rows(version, span), truth.rows(version, before)
+            for baseline, counts, mean in (
+                ("training", training, 0.0),
+                ("previous", profile.count(then), profile.z(then).mean() if len(then) else 0.0),
+            ):
+                expected = _drift(LAST, who.format(version, "x", baseline), ("psi", *STATISTICS), counts, profile.count(now))
+                expectations += expected
+                value = max(wasserstein(counts, profile.count(now), profile.weights), abs(profile.z(now).mean() - mean))
                 expectations.append(_wasserstein(LAST, who.format(version, "x", baseline), value))
         colours, bins = who.format("1", "c", "{}"), [name for name in STATISTICS if not name.startswith("ks")]
         training, now, then = (
             np.array(list(faulty.COLOURS.values()), float),
-            *(truth.colours[s].sum(axis=0) for s in (late, before)),
+            *(truth.colours[s].sum(axis=0) for s in (span, before)),
         )
         expectations += _drift(LAST, colours.format("training"), bins, training, now)
         expectations += _drift(LAST, colours.format("previous"), ["psi", *bins], then, now)
@@ -230,3 +227,27 @@ def test_statistics_can_be_left_out() -> None:
     names = {"mlmon:feature_drift", "mlmon:late:feature_drift"}
     labels = [rule.get("labels", {}) for group in groups for rule in group["rules"] if rule["record"] in names]
     assert {one["statistic"] for one in labels if one} == {*SOON, "chi2", "cramers_v"}
+
+
+@pytest.mark.parametrize("series", SERIES)
+def test_a_feature_has_the_p_value_that_fits_it(series: str, tmp_path: Path) -> None:
+    """Numbers that of Kolmogorov and Smirnov, categories chi-square's; in a window that is not described, only what alarms."""
+    replica = Replica(16)
+    replica.traffic(60)
+    replica.feature("x", cases.REFERENCE, cases.MOVED, weights=cases.WEIGHTS)
+    replica.feature("c", cases.REFERENCE, cases.MOVED)
+    options = RuleOptions(
+        windows=("5m", "10m", "1h"), pairs=(("5m", "10m"),), previous="6m", drift_interval="1m", statistics_windows=("5m",)
+    )
+    # Against both baselines.
+    seen = "count by (feature, statistic, window) (mlmon:feature_drift)"
+    alarming = {("psi", "x"), ("psi", "c"), ("wasserstein", "x")}
+    fitting = {("js_distance", "x"), ("js_distance", "c"), ("ks", "x"), ("ks_pvalue", "x"), ("chi2", "c"), ("chi2_pvalue", "c")}
+    fitting |= {("js_divergence", feature) for feature in "xc"}  # of which the distance is computed
+    expected = {
+        f'{{feature="{feature}", statistic="{statistic}", window="{window}"}}': 2 if window == "5m" else 1
+        for window, of in (("5m", alarming | fitting), ("10m", alarming), ("1h", alarming))
+        for statistic, feature in of
+    }
+    said = run(require("promtool", series), tmp_path, render(options), [replica], [expectation(seen, 15, expected)])
+    assert not said, said

@@ -167,7 +167,7 @@ def test_below_the_default_only_when_asked(tuned: Tuned, capsys: pytest.CaptureF
 def test_the_history_is_labelled_as_the_rules_label_it() -> None:
     """Or the tests around would be about series that nobody records."""
     labels: dict[str, set[str]] = {}
-    for group in yaml.safe_load(render(RuleOptions())[RECORDING_FILE])["groups"]:
+    for group in yaml.safe_load(render(RuleOptions(drift_interval="4m"))[RECORDING_FILE])["groups"]:
         for rule in group["rules"]:
             labels.setdefault(rule["record"], set()).update(rule.get("labels", {}))
     for name, where, _ in _history():
@@ -217,7 +217,7 @@ def test_the_rule_file_is_picked_up_by_the_shipped_rules(tuned: Tuned, capsys: p
     replica = Replica(60)
     replica.traffic(120)
     replica.feature("x", bins, [21.0, 21, 27, 51], weights=(1.0, 1.0, 1.0))
-    rules = render(RuleOptions(windows=("1h", "6h", "1d"), statistics=(), time_scale=12))
+    rules = render(RuleOptions(windows=("1h", "6h", "1d"), statistics=(), time_scale=12, drift_interval="1m"))
     alarmed = {("MlmonFeatureDrift", "warning")}
     only_drift = 'count by (alertname, severity) (ALERTS{alertstate="firing", alertname="MlmonFeatureDrift"})'
 

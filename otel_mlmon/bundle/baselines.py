@@ -73,10 +73,10 @@ def previous(options: RuleOptions) -> list[Rule]:
     Returns:
         Rules that come before all that compare with it.
     """
-    step, ago = options.statistics_interval, options.ago()
+    step, ago = options.pace, options.ago()
     copies = (
         *((n.PREVIOUS_COUNT, n.BIN_COUNT), (n.PREVIOUS_TOTAL, n.COUNT), (n.PREVIOUS_RATIO, n.BIN_RATIO)),
         *((n.PREVIOUS_CUMULATIVE, n.BIN_CUMULATIVE), (n.PREVIOUS_MEAN_SHIFT, n.MEAN_SHIFT)),
         *((n.PREVIOUS_SMOOTHED, n.BIN_SMOOTHED), (n.PREVIOUS_ENTROPY, n.ENTROPY)),
     )
-    return [record(copy, f"last_over_time({n.late(name)}[{step}] offset {ago})") for copy, name in copies]
+    return [record(copy, f"last_over_time({n.selector(name, window=options.eyes)}[{step}] offset {ago})") for copy, name in copies]

@@ -7,14 +7,12 @@ Sources:
 """
 
 from otel_mlmon.bundle import names as n
+from otel_mlmon.bundle.alert import enough
+from otel_mlmon.bundle.drift_rules import in_both
 from otel_mlmon.bundle.options import RuleOptions
 from otel_mlmon.bundle.yaml_text import Rule, record
 from otel_mlmon.thresholds import CORRELATION_SIGMAS, MARGIN, SEVERITIES
 
-CORRELATIONS = (n.CORRELATION, n.CORRELATION_SAMPLES, n.CORRELATION_SHIFT, n.CORRELATION_Z, n.CORRELATION_THRESHOLD)
-"""Public names of what is recorded."""
-
-_COEFFICIENT, _SAMPLES, _SHIFT, _Z, _LIMIT = (n.late(name) for name in CORRELATIONS)
 _VARIANCE = {"z": 1.0, "u": 1.06}
 _CONSTANT = 1e-12  # a variance below is rounding
 _GREATEST = 0.999999
@@ -39,24 +37,37 @@ def correlations(options: RuleOptions) -> list[Rule]:
     f, ff, y, yy, fy = (f"({each} / {match} {rows})" for each in sums.values())
     of_feature, of_target = (f"({square} - {match} {mean} ^ 2 > {_CONSTANT:g})" for square, mean in ((ff, f), (yy, y)))
     reference = f"atanh(clamp({n.REFERENCE_CORRELATION}, -{_GREATEST}, {_GREATEST}))"
-    now = f"atanh(clamp({_COEFFICIENT}, -{_GREATEST}, {_GREATEST}))"
+    now = f"atanh(clamp({n.CORRELATION}, -{_GREATEST}, {_GREATEST}))"
     difference = f"{now} - on ({n.PAIR}) group_left () {reference}"
     rules = [
-        record(_SAMPLES, rows),
+        record(n.CORRELATION_SAMPLES, rows),
         record(
-            _COEFFICIENT,
+            n.CORRELATION,
             f"clamp(\n  ({fy} - {match} {f} * {match} {y})\n    / {match} sqrt({of_feature} * {match} {of_target}),\n  -1, 1\n)",
         ),
-        record(_SHIFT, f"abs({difference})"),
+        record(n.CORRELATION_SHIFT, f"abs({difference})"),
     ]
-    rules += [record(_Z, f"({difference})\n  / {match} {_error(space)}", space=space) for space in _VARIANCE]
-    return rules + [_threshold(severity) for severity in SEVERITIES]
+    rules += [record(n.CORRELATION_Z, f"({difference})\n  / {match} {_error(space)}", space=space) for space in _VARIANCE]
+    return [*rules, *map(_threshold, SEVERITIES), *(_drifted(severity, options) for severity in SEVERITIES)]
 
 
 def _error(space: str) -> str:
     """Standard error of the difference, if rows were independent."""
-    now, reference = (f"({n.selector(name, space=space)} - 3 > 0)" for name in (_SAMPLES, n.REFERENCE_CORRELATION_SAMPLES))
+    now, reference = (
+        f"({n.selector(name, space=space)} - 3 > 0)" for name in (n.CORRELATION_SAMPLES, n.REFERENCE_CORRELATION_SAMPLES)
+    )
     return f"sqrt({_VARIANCE[space]:g} / {now} + on ({n.PAIR}) group_left () {_VARIANCE[space]:g} / {reference})"
+
+
+def _drifted(severity: str, options: RuleOptions) -> Rule:
+    """Spearman's correlation, which no tail of a distribution moves; its threshold holds normal operation and chance."""
+    by, over = f"{n.FEATURE}, target", {}
+    for window in options.alert_windows:
+        where = {"space": "u", "window": window}
+        shift, limit = n.selector(n.CORRELATION_SHIFT, **where), n.selector(n.CORRELATION_THRESHOLD, severity=severity, **where)
+        samples = enough(n.selector(n.CORRELATION_SAMPLES, **where))
+        over[window] = f"({shift} > on ({by}) {limit}\n        and on ({by}) {samples})"
+    return record(n.CORRELATION_DRIFTED, in_both(over, by, options), severity=severity)
 
 
 def _threshold(severity: str) -> Rule:
@@ -68,9 +79,9 @@ def _threshold(severity: str) -> Rule:
         f"{error} * 0 + on ({n.FEATURE}) group_left () {n.selector(n.FEATURE_THRESHOLD, **where)}\n"
         f"      or\n        {error} * 0 + on ({n.MODEL}) group_left () {n.selector(n.THRESHOLD, **where)}\n      "
     )
-    normal = f"{margin}({n.selector(n.REFERENCE_CORRELATION_LEVEL, space='u')} and on ({_WINDOW}) {_COEFFICIENT})"
+    normal = f"{margin}({n.selector(n.REFERENCE_CORRELATION_LEVEL, space='u')} and on ({_WINDOW}) {n.CORRELATION})"
     return record(
-        _LIMIT,
+        n.CORRELATION_THRESHOLD,
         f"""
 max by ({_WINDOW}) (
     {n.tagged(chr(10) + "        " + user, "user")}

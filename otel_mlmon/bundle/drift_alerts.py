@@ -2,13 +2,10 @@
 
 from otel_mlmon import catalog
 from otel_mlmon.bundle import names as n
-from otel_mlmon.bundle.alert import FEATURE, SHARE, WHO, alert, enough, threshold
+from otel_mlmon.bundle.alert import FEATURE, SHARE, WHO, alert, threshold
 from otel_mlmon.bundle.options import RuleOptions
 from otel_mlmon.bundle.yaml_text import Rule
 from otel_mlmon.thresholds import MIN_DRIFTED, SEVERITIES
-
-_STATISTIC = f"{n.FEATURE}, statistic"
-_TARGET = f"{n.FEATURE}, target"
 
 _SUBJECTS = (
     ("MlmonFeatureDrift", "!~@.*", f"Feature {FEATURE} of {WHO} has drifted."),
@@ -38,14 +35,9 @@ def drift(options: RuleOptions) -> list[Rule]:
 
 def _distance(name: str, which: str, summary: str, severity: str, options: RuleOptions) -> Rule:
     """Effect, normal operation, chance and number of rows are in the threshold's series; persistence is the pair of windows."""
-    over = {
-        window: f"({n.selector(n.DRIFT, baseline='training', window=window, feature=which)}"
-        f" > on ({_STATISTIC}) {n.selector(n.DRIFT_THRESHOLD, severity=severity, window=window)})"
-        for window in options.alert_windows
-    }
     return _drifted(
         name,
-        _both(over, _STATISTIC, options),
+        f"max by ({n.FEATURE}, statistic) ({n.selector(n.DRIFTED, severity=severity, feature=which)})",
         severity,
         options,
         feature=True,
@@ -71,16 +63,9 @@ and on ({n.MODEL})
 
 
 def _concept(severity: str, options: RuleOptions) -> Rule:
-    """Spearman's correlation, which no tail of a distribution moves; its threshold holds normal operation and chance."""
-    over = {}
-    for window in options.alert_windows:
-        where = {"space": "u", "window": window}
-        shift, limit = n.selector(n.CORRELATION_SHIFT, **where), n.selector(n.CORRELATION_THRESHOLD, severity=severity, **where)
-        samples = enough(n.selector(n.CORRELATION_SAMPLES, **where))
-        over[window] = f"({shift} > on ({_TARGET}) {limit}\n        and on ({_TARGET}) {samples})"
     return _drifted(
         "MlmonConceptDrift",
-        _both(over, _TARGET, options),
+        f"max by ({n.FEATURE}, target) ({n.selector(n.CORRELATION_DRIFTED, severity=severity)})",
         severity,
         options,
         feature=True,
@@ -105,13 +90,6 @@ def _drifted(
         summary=summary,
         description=description,
     )
-
-
-def _both(over: dict[str, str], by: str, options: RuleOptions) -> str:
-    """What is over its threshold in both windows of some pair: the larger value of the slow windows."""
-    pairs = {f"{fast}, {slow}": f"{over[slow]}\n      and on ({by})\n        {over[fast]}" for fast, slow in options.pairs}
-    union = "\n  or\n    ".join(n.tagged(both, pair) for pair, both in pairs.items())
-    return f"max by ({by}) (\n    {union}\n)"
 
 
 def _spans(options: RuleOptions) -> str:

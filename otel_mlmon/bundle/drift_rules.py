@@ -6,13 +6,10 @@ Sources:
     doi:10.1137/1118101; never less than the difference of the means (Kantorovich duality), which sees into the open end bins.
 """
 
-from collections.abc import Sequence
-
 from otel_mlmon.bundle import names as n
 from otel_mlmon.bundle.history_rules import normal
-from otel_mlmon.bundle.increments import held
 from otel_mlmon.bundle.options import RuleOptions
-from otel_mlmon.bundle.reference_rules import cumulative
+from otel_mlmon.bundle.reference_rules import NUMERIC, cumulative
 from otel_mlmon.bundle.yaml_text import Rule, record
 from otel_mlmon.thresholds import MARGIN, MIN_COVERED, SEVERITIES
 
@@ -29,9 +26,9 @@ def drift(options: RuleOptions) -> list[Rule]:
         Rules in order of dependency, behind those of increments, references and thresholds.
     """
     return [
-        *windows(options),
-        *shares(options),
-        *distances(options),
+        *_windows(options),
+        *_shares(options),
+        *_distances(),
         *_noise(),
         normal(options),
         *_levels(options),
@@ -39,95 +36,38 @@ def drift(options: RuleOptions) -> list[Rule]:
     ]
 
 
-def windows(options: RuleOptions, *, late: bool = False) -> list[Rule]:
-    """Counts per bin and feature, and shift of the mean.
-
-    Args:
-        options: Windows, intervals.
-        late: Of all windows, under names of their own, for the group that comes late. Else of all but those that last, which are
-            held.
-
-    Returns:
-        Rules in order of dependency, behind those of increments.
-    """
-    every, name = options.drift_interval, n.late if late else str
-    of = options.windows if late else options.soon
-    bins, count, shift = name(n.BIN_COUNT), name(n.COUNT), name(n.MEAN_SHIFT)
-    rules = [record(bins, options.sums(n.BIN_INCREMENT, window, every, behind=late), window=window) for window in of]
-    for window in of:
-        rules.append(record(count, f"sum by ({n.FEATURE}) ({n.selector(bins, window=window)})", window=window))
-        total = options.sums(n.STANDARDISED_INCREMENT, window, every, behind=late)
+def _windows(options: RuleOptions) -> list[Rule]:
+    """Counts per bin and feature, and shift of the mean."""
+    rules = [record(n.BIN_COUNT, options.sums(n.BIN_INCREMENT, window, options.pace), window=window) for window in options.windows]
+    standardised = n.selector(n.MOMENT_INCREMENT, target="", space="z", moment="f")
+    for window in options.windows:
+        rules.append(record(n.COUNT, f"sum by ({n.FEATURE}) ({n.selector(n.BIN_COUNT, window=window)})", window=window))
+        total = options.sums(standardised, window, options.pace)
+        count = n.selector(n.COUNT, window=window)
         # What is added up is z + 8, which only grows, of all values that are in a bin: see Moments.
-        rules.append(record(shift, f"{total}\n  / on ({n.FEATURE}) ({n.selector(count, window=window)} > 0)\n- 8", window=window))
-    if options.lasting and not late:
-        rules += [held(one, options, window="=~" + "|".join(options.lasting)) for one in (n.BIN_COUNT, n.COUNT, n.MEAN_SHIFT)]
+        rules.append(record(n.MEAN_SHIFT, f"{total}\n  / on ({n.FEATURE}) ({count} > 0)\n- 8", window=window))
     return rules
 
 
-def shares(options: RuleOptions, *, late: bool = False) -> list[Rule]:
-    """Smoothed shares and shares up to each bin; in the group that comes late, those of each bin, too.
-
-    Args:
-        options: Windows, number of bins.
-        late: As of ``windows``.
-
-    Returns:
-        Rules in order of dependency, behind those of ``windows``.
-    """
-    name, of = (n.late, options.windows) if late else (str, options.soon)
-    where = _where(of, options)
-    counts, total = f"({n.selector(name(n.BIN_COUNT), **where)} + 0.5)", f"({n.selector(name(n.COUNT), **where)} > 0)"
-    on = f"on ({n.WINDOW}) group_left ()"
-    rules = [record(name(n.BIN_SMOOTHED), f"{counts} / {on} (sum by ({n.WINDOW}) {counts} and on ({n.WINDOW}) {total})")]
-    if late:
-        ratio = n.late(n.BIN_RATIO)
-        rules.append(record(ratio, f"{n.late(n.BIN_COUNT)} / {on} {total}"))
-
-    def share(bins: str) -> str:
-        if late:
-            return f"sum by ({n.WINDOW}) ({n.selector(ratio, bin=bins)})"
-        return f"sum by ({n.WINDOW}) ({n.selector(n.BIN_COUNT, **where, bin=bins)})\n  / on ({n.WINDOW}) {total}"
-
-    return rules + cumulative(name(n.BIN_CUMULATIVE), share, n.REFERENCE_WEIGHT, n.WINDOW, options)
-
-
-def distances(options: RuleOptions, *, late: bool = False) -> list[Rule]:
-    """PSI and Wasserstein distance from the training data.
-
-    Args:
-        options: Windows.
-        late: Of the windows that last, in the group that comes late. Else of the others.
-
-    Returns:
-        Rules behind those of ``shares``.
-    """
-    name, of = (n.late, options.lasting) if late else (str, options.soon)
-    if not of:
-        return []
-    smoothed, shift, up_to = (
-        n.selector(name(one), **_where(of, options)) for one in (n.BIN_SMOOTHED, n.MEAN_SHIFT, n.BIN_CUMULATIVE)
-    )
-    on_bin = f"on ({n.BIN}) group_left ()"
+def _shares(options: RuleOptions) -> list[Rule]:
+    """Shares of bins, smoothed shares, and shares up to each bin."""
+    counts, total, on = f"({n.BIN_COUNT} + 0.5)", f"({n.COUNT} > 0)", f"on ({n.WINDOW}) group_left ()"
     return [
-        record(
-            name(n.DRIFT),
-            psi(smoothed, n.REFERENCE_SMOOTHED, on_bin),
-            statistic="psi",
-            baseline="training",
-        ),
-        record(
-            name(n.DRIFT),
-            wasserstein(
-                f"abs({up_to} - {on_bin} {n.REFERENCE_CUMULATIVE})", f"abs({shift} and on ({n.FEATURE}) {n.REFERENCE_WEIGHT})"
-            ),
-            statistic="wasserstein",
-            baseline="training",
-        ),
+        record(n.BIN_RATIO, f"{n.BIN_COUNT} / {on} {total}"),
+        record(n.BIN_SMOOTHED, f"{counts} / {on} (sum by ({n.WINDOW}) {counts} and on ({n.WINDOW}) {total})"),
+        *cumulative(n.BIN_CUMULATIVE, n.BIN_NUMBERED, n.BIN_RATIO, n.WINDOW, options),
     ]
 
 
-def _where(of: Sequence[str], options: RuleOptions) -> dict[str, str]:
-    return {} if len(of) == len(options.windows) else {"window": "=~" + "|".join(of)}
+def _distances() -> list[Rule]:
+    """PSI and Wasserstein distance from the training data."""
+    on_bin = f"on ({n.BIN}) group_left ()"
+    steps = f"abs({n.BIN_CUMULATIVE} - {on_bin} {n.REFERENCE_CUMULATIVE})"
+    shift = f"abs({n.MEAN_SHIFT} and on ({n.FEATURE}) {NUMERIC})"
+    return [
+        record(n.DRIFT, psi(n.BIN_SMOOTHED, n.REFERENCE_SMOOTHED, on_bin), statistic="psi", baseline="training"),
+        record(n.DRIFT, wasserstein(steps, shift), statistic="wasserstein", baseline="training"),
+    ]
 
 
 def psi(share: str, other: str, on: str) -> str:
@@ -177,11 +117,10 @@ def _levels(options: RuleOptions) -> list[Rule]:
     model must have been up in most of it. Else (too little training data in a window, or too few of them) such a rule would
     switch the feature's alerts off.
     """
-    every = options.drift_interval
     rules = [
         record(
             n.COVERED,
-            f"count_over_time({n.ROW_INCREMENT}[{options.span(window, every)}]) / {options.steps(window, every)}",
+            f"count_over_time({n.PREDICTION_INCREMENT}[{options.span(window)}]) / {options.steps(window)}",
             window=window,
         )
         for window in options.alert_windows
@@ -207,7 +146,7 @@ def _levels(options: RuleOptions) -> list[Rule]:
           {pairs}
       ))
 )
-  {kind} on ({n.FEATURE}) {n.REFERENCE_WEIGHT}""",
+  {kind} on ({n.FEATURE}) {NUMERIC}""",
                 statistic=statistic,
             )
         )
@@ -242,25 +181,25 @@ max by ({n.WINDOW}, statistic) (
 
 
 def _drifted(options: RuleOptions) -> list[Rule]:
-    """How many inputs have drifted in both windows of some pair, and their share of those that may alarm."""
-    by = f"{n.FEATURE}, statistic"
-    rules = []
+    """What has drifted in both windows of some pair; how many inputs, and their share of those that may alarm."""
+    rules, by = [], f"{n.FEATURE}, statistic"
     for severity in SEVERITIES:
-        limits = {
-            window: n.selector(n.DRIFT_THRESHOLD, severity=severity, window=window, feature=_INPUTS)
-            for window in options.alert_windows
-        }
+        where = {window: {"severity": severity, "window": window} for window in options.alert_windows}
+        limits = {window: n.selector(n.DRIFT_THRESHOLD, **labels) for window, labels in where.items()}
+        inputs = {window: n.selector(n.DRIFT_THRESHOLD, **labels, feature=_INPUTS) for window, labels in where.items()}
         over = {
-            window: f"({n.selector(n.DRIFT, baseline='training', window=window, feature=_INPUTS)} > on ({by}) {limit})"
+            window: f"({n.selector(n.DRIFT, baseline='training', window=window)} > on ({by}) {limit})"
             for window, limit in limits.items()
         }
-        drifted, able = (
-            f"\n  or on ({by})\n    ".join(f"({of[slow]} and on ({by}) {of[fast]})" for fast, slow in options.pairs)
-            for of in (over, limits)
-        )
+        able = f"\n  or on ({by})\n    ".join(f"({inputs[slow]} and on ({by}) {inputs[fast]})" for fast, slow in options.pairs)
         count = n.selector(n.DRIFTED_COUNT, severity=severity)
         rules += [
-            record(n.DRIFTED_COUNT, f"count by ({n.MODEL}) (\n    {drifted}\n)", severity=severity),
+            record(n.DRIFTED, in_both(over, by, options), severity=severity),
+            record(
+                n.DRIFTED_COUNT,
+                f"count by ({n.MODEL}) ({n.selector(n.DRIFTED, severity=severity, feature=_INPUTS)})",
+                severity=severity,
+            ),
             record(
                 n.DRIFTED_RATIO,
                 f"""
@@ -273,3 +212,16 @@ count by ({n.MODEL}) (
             ),
         ]
     return rules
+
+
+def in_both(over: dict[str, str], by: str, options: RuleOptions) -> str:
+    """What is over its threshold in both windows of some pair: the larger value of the slow windows.
+
+    Args:
+        over: By window, what is over its threshold in it.
+        by: Labels that tell one from another.
+        options: Pairs.
+    """
+    pairs = {f"{fast}, {slow}": f"{over[slow]}\n      and on ({by})\n        {over[fast]}" for fast, slow in options.pairs}
+    union = "\n  or\n    ".join(n.tagged(both, pair) for pair, both in pairs.items())
+    return f"max by ({by}) (\n    {union}\n)"

@@ -10,6 +10,7 @@ Sources:
 from otel_mlmon import catalog
 from otel_mlmon.bundle import names as n
 from otel_mlmon.bundle.options import RuleOptions, duration, milliseconds
+from otel_mlmon.bundle.reference_rules import NUMERIC
 from otel_mlmon.bundle.yaml_text import Rule, record
 from otel_mlmon.thresholds import HISTORIES, MARGIN, MIN_COVERED
 
@@ -81,7 +82,7 @@ max by ({n.WINDOW}) (ln(clamp_min({drift}, {_SMALLEST:g})))
   and on ({n.MODEL}) {n.NORMAL_HISTORY}
   and on ({n.WINDOW}) ({n.COUNT} >= on ({n.MODEL}) group_left () {n.selector(n.THRESHOLD, statistic="min_samples")})
   and on ({n.MODEL}, window) ({n.COVERED} >= {MIN_COVERED:g})
-  {kind} on ({n.FEATURE}) {n.REFERENCE_WEIGHT}
+  {kind} on ({n.FEATURE}) {NUMERIC}
   unless on ({n.WINDOW}) ({drift} > {_BOTH} {usual})""",
                 statistic=statistic,
             )

@@ -22,21 +22,23 @@ class Pace:
 
     def __init__(self, group: str, every: str, options: RuleOptions) -> None:
         self._every = milliseconds(every)
-        self._delay = milliseconds(options.delay)
-        # So long after it has vanished that an evaluation still sees what a replica counted last.
-        self._lookback = milliseconds(options.lookback) + self._every - milliseconds(options.interval)
+        self._interval, self._delay = milliseconds(options.interval), milliseconds(options.delay)
+        self._lookback = milliseconds(options.lookback)
         self._group = group
         self._steady, self._counted = (n.selector(name, group=group) for name in (n.STEADY, n.COUNTED))
 
-    def _at(self, selector: str, ago: int) -> str:
-        offset = f" offset {duration(ago)}" if ago else ""
-        return f"last_over_time({selector}[{duration(self._lookback)}]{offset})"
-
     def _now(self, selector: str) -> str:
-        return self._at(selector, self._delay)
+        """So far back that what a replica counted last, before it vanished, is seen."""
+        return self._last(selector, self._lookback + self._every - self._interval, self._delay)
 
     def _before(self, selector: str) -> str:
-        return self._at(selector, self._every + self._delay)
+        """Only of replicas that were up then: all that others had counted was seen by the previous evaluation."""
+        return self._last(selector, self._lookback, self._every + self._delay)
+
+    @staticmethod
+    def _last(selector: str, back: int, ago: int) -> str:
+        offset = f" offset {duration(ago)}" if ago else ""
+        return f"last_over_time({selector}[{duration(back)}]{offset})"
 
     def replicas(self) -> list[Rule]:
         """Which replicas count: rules that come before those of ``increment``."""
@@ -80,18 +82,3 @@ clamp_min(
   0
 )""",
         )
-
-
-def held(name: str, options: RuleOptions, **where: str) -> Rule:
-    """What is recorded only now and then, as a series that instant queries see at any time.
-
-    It lasts half an evaluation longer than it must, and follows within ``drift_interval``.
-
-    Args:
-        name: The public one; ``names.late`` of it is what is recorded.
-        options: Intervals.
-        where: Labels that select some of its series; those that are no pattern are said to be the rule's, for who reads the file.
-    """
-    kept = duration(1.5 * milliseconds(options.statistics_interval))
-    labels = {label: text for label, text in where.items() if not text.startswith(("=", "!"))}
-    return record(name, f"last_over_time({n.selector(n.late(name), **where)}[{kept}] offset {options.behind})", **labels)

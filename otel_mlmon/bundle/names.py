@@ -23,12 +23,12 @@ THRESHOLD_SET = "mlmon:threshold:set"
 THRESHOLD = "mlmon:threshold:model"
 FEATURE_THRESHOLD = "mlmon:threshold:feature"
 SHARE_THRESHOLD = "mlmon:feature_share:threshold"
+EXCEEDED = "mlmon:feature_share:exceeded"
+DRIFTED = "mlmon:feature_drift:drifted"
 DRIFTED_COUNT = "mlmon:model:drifted_features"
 DRIFTED_RATIO = "mlmon:model:drifted_features_ratio"
 
 BIN_INCREMENT = "mlmon:feature_bin:inc"
-STANDARDISED_INCREMENT = "mlmon:feature_standardised:inc"
-ROW_INCREMENT = "mlmon:model_rows:inc"
 MOMENT_INCREMENT = "mlmon:feature_moment:inc"
 MISSING_INCREMENT = "mlmon:feature_missing:inc"
 INVALID_INCREMENT = "mlmon:feature_invalid:inc"
@@ -43,6 +43,7 @@ CALL_INCREMENT = "mlmon:calls:inc"
 REFERENCE_COUNT = "mlmon:reference_bin:count"
 REFERENCE_RATIO = "mlmon:reference_bin:ratio"
 REFERENCE_WEIGHT = "mlmon:reference_bin:weight"
+REFERENCE_NUMBERED = "mlmon:reference_bin:numbered_ratio"
 REFERENCE_CUMULATIVE = "mlmon:reference_bin:cumulative_ratio"
 REFERENCE_TOTAL = "mlmon:reference:count"
 REFERENCE_SMOOTHED = "mlmon:reference_bin:smoothed_ratio"
@@ -58,6 +59,7 @@ REFERENCE_CORRELATION_LEVEL = "mlmon:reference_correlation:threshold"
 
 BIN_COUNT = "mlmon:feature_bin:count"
 BIN_SMOOTHED = "mlmon:feature_bin:smoothed_ratio"
+BIN_NUMBERED = "mlmon:feature_bin:numbered_ratio"
 BIN_CUMULATIVE = "mlmon:feature_bin:cumulative_ratio"
 COUNT = "mlmon:feature:count"
 MEAN_SHIFT = "mlmon:feature:mean_shift"
@@ -96,6 +98,7 @@ CORRELATION_SAMPLES = "mlmon:feature_correlation:samples"
 CORRELATION_SHIFT = "mlmon:feature_correlation:shift"
 CORRELATION_Z = "mlmon:feature_correlation:z"
 CORRELATION_THRESHOLD = "mlmon:feature_correlation:threshold"
+CORRELATION_DRIFTED = "mlmon:feature_correlation:drifted"
 
 FEATURE_ROWS = "mlmon:feature:rows"
 MISSING_RATIO = "mlmon:feature_missing:ratio"
@@ -137,7 +140,7 @@ def selector(name: str, **labels: str) -> str:
 
 
 def late(name: str) -> str:
-    """Under this name a series is recorded that its public name holds: see ``increments.held``.
+    """Under this name a series is recorded that its public name holds: see ``holding``.
 
     >>> late("mlmon:feature:statistic")
     'mlmon:late:feature_statistic'

@@ -22,11 +22,11 @@ RECORDED = ("js_distance", "ks", "ks_pvalue", "chi2_pvalue")
 _SLOWEST = 240_000
 """Milliseconds between evaluations of what instant queries read: they do not see a sample of more than five minutes ago."""
 
-_LASTING = 12
-"""Evaluations of the statistics in a window that makes no haste."""
+_OFTEN = 4
+"""Intervals between evaluations of what is held, unless that is too slow."""
 
-_EVALUATIONS = 12
-"""Evaluations in the shortest window for each interval by which drift and statistics may come later than the counters."""
+_EVALUATIONS = 2
+"""Least number of evaluations of drift in the shortest window."""
 
 RUNBOOKS = "https://github.com/otel-mlmon/otel-mlmon/blob/main/alert_rules/runbooks.md"
 DASHBOARDS = "https://grafana.example.org"
@@ -82,8 +82,9 @@ class RuleOptions:
     Args:
         windows: Lengths of time over which statistics are taken, written in their largest unit: the text is the label
             ``window``, and a calibrated level counts only for a window of the same text.
-        interval: Evaluation interval of serving, real time: at least the scrape interval, at most four minutes. Drift and the
-            statistics for eyes follow more slowly: see ``drift_interval`` and ``statistics_interval``.
+        interval: Evaluation interval of serving, real time: at least the scrape interval, at most four minutes.
+        drift_interval: Evaluation interval of drift, data quality and statistics, real time; shorter where it does not fit into the
+            shortest window twice, or a whole number of times: see ``pace``. Their cost is in proportion to its inverse.
         lookback: How old a counter may be, real time: a scrape may fail for so long without loss.
         delay: How far behind now the counters are read, real time: until every replica's scrape has been stored.
         max_bins: Numeric bins covered by the Wasserstein distance. A numeric feature whose reference has more bins alarms
@@ -93,10 +94,12 @@ class RuleOptions:
             on missing values too.
         statistics: Which of ``STATISTICS`` are recorded beside PSI and the Wasserstein distance, with those that they are
             computed from.
+        statistics_windows: The windows in which they, the ``previous`` baseline and the bins are recorded; empty: the shortest and
+            the longest.
         thresholds: (statistic, severity) -> value, instead of the shipped ones.
         time_scale: Divides the windows, ``previous`` and the alerts' waiting times, but not interval, lookback and delay: a
             time lapse in which the series keep saying 1h, 6h, 1d. A window is rounded to whole intervals.
-        runbook_base: Page of the runbooks; ``#`` and the alert's name in lower case (as Markdown headings become anchors) follow.
+        runbook_base: Address of the runbooks' page; ``#`` and the alert's name in lower case, as of Markdown headings, follow.
         dashboard_base: Grafana's address.
 
     Raises:
@@ -108,12 +111,14 @@ class RuleOptions:
 
     windows: tuple[str, ...] = ("1h", "6h", "1d")
     interval: str = "1m"
+    drift_interval: str = "30m"
     lookback: str = "5m"
     delay: str = "15s"
     max_bins: int = 20
     previous: str = "1d"
     pairs: tuple[tuple[str, str], ...] = (("1h", "6h"), ("6h", "1d"))
     statistics: tuple[str, ...] = RECORDED
+    statistics_windows: tuple[str, ...] = ()
     thresholds: Mapping[tuple[str, str], float] = field(default_factory=dict)
     time_scale: float = 1.0
     runbook_base: str = RUNBOOKS
@@ -124,6 +129,9 @@ class RuleOptions:
             raise ValueError(f"time_scale must be finite and > 0, got {self.time_scale!r}")
         if not 2 <= self.max_bins <= 100:
             raise ValueError(f"max_bins must be from 2 to 100 (bin labels start with two digits), got {self.max_bins!r}")
+        for name in ("runbook_base", "dashboard_base"):
+            if not getattr(self, name).startswith(("http://", "https://")):
+                raise ValueError(f"{name} must be an address that starts with http:// or https://, got {getattr(self, name)!r}")
         self._check_times()
         self._check_windows()
         unknown = set(self.statistics) - set(STATISTICS)
@@ -151,6 +159,8 @@ class RuleOptions:
                 f"interval must be at most {duration(_SLOWEST)}: queries see no sample of more than five minutes ago, and recorded "
                 f"series would have gaps, got {self.interval!r}"
             )
+        if milliseconds(self.drift_interval) < milliseconds(self.interval):
+            raise ValueError(f"drift_interval must be at least the interval of {self.interval}, got {self.drift_interval!r}")
         if milliseconds(self.lookback) < 2 * milliseconds(self.interval):
             raise ValueError(f"lookback must be at least two intervals of {self.interval}, got {self.lookback!r}")
 
@@ -165,6 +175,9 @@ class RuleOptions:
                     f"window {window!r}: at time_scale {self.time_scale:g} it lasts {milliseconds(window) / self.time_scale:g} ms, "
                     f"less than the interval {self.interval}; leave it out or lower time_scale or interval"
                 )
+        unknown = set(self.statistics_windows) - set(self.windows)
+        if unknown:
+            raise ValueError(f"statistics_windows must be of the windows {self.windows!r}, got {sorted(unknown)!r}")
         if not self.pairs:
             raise ValueError("pairs must be at least one, or drift could not alarm")
         for pair in self.pairs:
@@ -205,64 +218,61 @@ class RuleOptions:
         """
         return duration((self.steps(length, every) - 0.5) * milliseconds(every or self.interval))
 
-    def sums(self, increments: str, window: str, every: str, *, behind: bool = False) -> str:
+    def sums(self, increments: str, window: str, every: str) -> str:
         """The sum of recorded increments over a window.
 
         Args:
             increments: A selector.
             window: One of ``windows``.
             every: Evaluation interval of the group that records them.
-            behind: As of ``behind``, for other groups. A range of whole intervals that ends between two samples holds as many
-                samples on Prometheus 2 as on Prometheus 3.
         """
-        if behind:
-            whole = self.steps(window, every) * milliseconds(every)
-            return f"sum_over_time({increments}[{duration(whole)}] offset {self.behind})"
         return f"sum_over_time({increments}[{self.span(window, every)}])"
 
     @property
-    def _slack(self) -> int:
-        """How many intervals later than the counters anything may come: fewer where the shortest window holds few."""
-        return max(1, min(self.steps(window) for window in self.windows) // _EVALUATIONS)
+    def described(self) -> tuple[str, ...]:
+        """The windows of the statistics for eyes, shortest first."""
+        ordered = sorted(self.statistics_windows or self.windows, key=milliseconds)
+        return tuple(ordered) if self.statistics_windows else tuple(dict.fromkeys((ordered[0], ordered[-1])))
 
     @property
-    def drift_interval(self) -> str:
-        """Evaluation interval of bins and drift: four intervals, or as many as fit into four minutes and the shortest window."""
-        step = milliseconds(self.interval)
-        return duration(step * max(1, min(4, _SLOWEST // step, self._slack)))
+    def eyes(self) -> str:
+        """A matcher of those windows."""
+        return "=~" + "|".join(self.described)
 
     @property
-    def statistics_interval(self) -> str:
-        """Evaluation interval of what stands still or is for eyes: five of ``drift_interval``, fewer for short windows.
+    def pace(self) -> str:
+        """Evaluation interval of drift: the longest up to ``drift_interval`` that fits into the shortest window twice or more.
 
-        What is recorded so seldom is held by rules of ``drift_interval``: see ``increments.held``.
+        A whole number of times, so that the window is as long as it is called.
         """
-        return duration(milliseconds(self.drift_interval) * min(5, self._slack))
+        step, shortest = milliseconds(self.interval), min(self.steps(window) for window in self.windows)
+        most = min(milliseconds(self.drift_interval) // step, shortest // _EVALUATIONS)
+        return duration(step * max((steps for steps in range(1, most + 1) if shortest % steps == 0), default=1))
 
     @property
-    def lasting(self) -> tuple[str, ...]:
-        """Windows that can wait for ``statistics_interval``: what changes them takes longer."""
-        late = self.statistics_interval
-        if late == self.drift_interval:
-            return ()
-        return tuple(window for window in self.windows if self.steps(window, late) >= _LASTING)
+    def holds(self) -> bool:
+        """Whether drift is recorded so seldom that instant queries would miss it: then it is held, see ``holding``."""
+        return milliseconds(self.pace) > milliseconds(self.alert_interval)
 
     @property
-    def soon(self) -> tuple[str, ...]:
-        """The other windows, whose drift is computed every ``drift_interval``."""
-        return tuple(window for window in self.windows if window not in self.lasting)
+    def alert_interval(self) -> str:
+        """Evaluation interval of the alerts on drift and data quality, and of what holds the series that they read."""
+        step = milliseconds(self.interval)
+        return duration(step * max(1, min(_OFTEN, _SLOWEST // step, milliseconds(self.pace) // step)))
+
+    @property
+    def kept(self) -> str:
+        """How long the last evaluation of drift is remembered: until the next one has been held."""
+        return duration(milliseconds(self.pace) + milliseconds(self.alert_interval))
 
     @property
     def behind(self) -> str:
-        """How far behind now the rules of one group read another's: half an interval.
-
-        So they never see half of an evaluation.
-        """
-        return duration(milliseconds(self.interval) / 2)
+        """How far behind now what is held is read: until an evaluation of all models has ended, so that none is seen by halves."""
+        return duration(milliseconds(self.alert_interval) / 2)
 
     def ago(self) -> str:
-        """Real time to the previous baseline, in whole ``statistics_interval``."""
-        step = milliseconds(self.statistics_interval)
+        """Real time to the previous baseline, in whole ``pace``."""
+        step = milliseconds(self.pace)
         whole = step * max(1, round(milliseconds(self.previous) / self.time_scale / step))
         return duration(whole)
 

@@ -1,15 +1,11 @@
 """Alerts on data quality: shares of a feature's values, of rows that break the schema and of rows that go uncounted."""
 
-from collections.abc import Sequence
-
 from otel_mlmon.bundle import names as n
-from otel_mlmon.bundle.alert import FEATURE, SHARE, WHO, alert, enough, threshold
+from otel_mlmon.bundle.alert import FEATURE, SHARE, WHO, alert, threshold
 from otel_mlmon.bundle.options import RuleOptions
 from otel_mlmon.bundle.quality_rules import QUALITY_WINDOW
 from otel_mlmon.bundle.yaml_text import Rule
-from otel_mlmon.thresholds import MIN_EVENTS, SEVERITIES, SHARE_SIGMAS, VARYING_RATIO
-
-_TRAINED_ON = f"(sum by ({n.FEATURE}) ({n.REFERENCE_COUNT}) > 0)"
+from otel_mlmon.thresholds import MIN_EVENTS, SEVERITIES, VARYING_RATIO
 
 
 def quality(options: RuleOptions) -> list[Rule]:
@@ -26,18 +22,13 @@ def quality(options: RuleOptions) -> list[Rule]:
     return [
         *_values(
             "MlmonFeatureMissing",
-            n.MISSING_RATIO,
-            n.FEATURE_ROWS,
             "missing_ratio",
             options,
-            usual=n.REFERENCE_MISSING,
             summary=f"Feature {FEATURE} of {WHO} is missing more often than in training.",
             description=f"Over {slow} {SHARE} more of its values are missing than in training, {still}",
         ),
         *_values(
             "MlmonFeatureInvalid",
-            n.INVALID_RATIO,
-            n.FEATURE_ROWS,
             "invalid_ratio",
             options,
             summary=f"Values of feature {FEATURE} of {WHO} break the schema.",
@@ -45,23 +36,16 @@ def quality(options: RuleOptions) -> list[Rule]:
         ),
         *_values(
             "MlmonFeatureOutOfRange",
-            n.OUT_OF_RANGE_RATIO,
-            n.COUNT,
             "out_of_range_ratio",
             options,
-            learned=True,
             keep="6h",  # a temperature leaves its range by day, and comes back by night
             summary=f"Feature {FEATURE} of {WHO} leaves the range of its training data.",
             description=f"Over {slow} a share of {SHARE} of its values is outside what training had, {still}",
         ),
         *_values(
             "MlmonNewCategory",
-            n.UNSEEN_RATIO,
-            n.COUNT,
             "unseen_ratio",
             options,
-            usual=n.REFERENCE_UNSEEN,
-            learned=True,
             summary=f"Feature {FEATURE} of {WHO} has more new categories than its training data lets expect.",
             description=f"Over {slow} {SHARE} more of its values are in categories that training did not have, {still}",
         ),
@@ -126,48 +110,12 @@ def dropped(options: RuleOptions) -> list[Rule]:
     )
 
 
-def _values(
-    name: str,
-    recorded: str,
-    values: str,
-    statistic: str,
-    options: RuleOptions,
-    *,
-    usual: str = "",
-    learned: bool = False,
-    keep: str = "15m",
-    summary: str,
-    description: str,
-) -> list[Rule]:
-    """Alerts on a share of a feature's values: effect in both windows, chance and number of values in the fast one.
-
-    Chance: ``SHARE_SIGMAS`` standard errors of the share. Where the reference knows only what it has seen (``learned``), its size
-    counts, too: what is beyond its extremes, or in none of its categories, is about one or two in as many rows as it has.
-    """
-    fast, slow = options.pairs[0]
-    of_feature = f"on ({n.FEATURE})"
-    share, seen = n.selector(recorded, window=fast), f"({n.selector(values, window=fast)} > 0)"
-    rise = {
-        window: f"({one} - {of_feature} {usual})" if usual else one
-        for window, one in ((fast, share), (slow, n.selector(recorded, window=slow)))
-    }
-    one_row = f"1 / {seen} + {of_feature} 1 / {_TRAINED_ON}" if learned else f"1 / {seen}"
-    chance = f"{SHARE_SIGMAS:g} * sqrt({share} * {of_feature} (1 - {share}) * {of_feature} ({one_row}))"
+def _values(name: str, statistic: str, options: RuleOptions, *, keep: str = "15m", summary: str, description: str) -> list[Rule]:
+    """Alerts on a share of a feature's values: what must hold is in ``quality_rules.exceeded``."""
     return [
         alert(
             name,
-            _all(
-                [
-                    *(
-                        f"({rise[window]} > {of_feature} {n.selector(n.SHARE_THRESHOLD, statistic=statistic, severity=severity)})"
-                        for window in (slow, fast)
-                    ),
-                    f"({rise[fast]} > {of_feature} {chance})",
-                    enough(n.selector(values, window=fast)),
-                    f"({share} * {of_feature} {seen} >= {MIN_EVENTS})",
-                ],
-                n.FEATURE,
-            ),
+            f"max by ({n.FEATURE}) ({n.selector(n.EXCEEDED, statistic=statistic, severity=severity)})",
             options,
             wait="8m",
             keep=keep,
@@ -212,8 +160,3 @@ and on ({by})
         )
         for severity in SEVERITIES
     ]
-
-
-def _all(conditions: Sequence[str], labels: str) -> str:
-    """All of them must hold for the same labels; the value is the first one's."""
-    return f"\nand on ({labels})\n  ".join(conditions)

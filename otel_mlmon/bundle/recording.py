@@ -1,13 +1,14 @@
-"""Recording rules that alerts rest on: those of serving, at every interval, and those of drift, at every third."""
+"""Recording rules in two groups: of serving, at every interval, and of drift, data quality and statistics, at their own pace."""
 
 from otel_mlmon import catalog
 from otel_mlmon.bundle import names as n
 from otel_mlmon.bundle.drift_rules import drift
 from otel_mlmon.bundle.increments import Pace
 from otel_mlmon.bundle.options import RuleOptions
-from otel_mlmon.bundle.quality_rules import bad_rows, share_thresholds, shares
+from otel_mlmon.bundle.quality_rules import bad_rows, exceeded, share_thresholds, shares
 from otel_mlmon.bundle.reference_rules import reference
 from otel_mlmon.bundle.serving_rules import serving
+from otel_mlmon.bundle.statistics_rules import statistics
 from otel_mlmon.bundle.yaml_text import Rule, record
 from otel_mlmon.thresholds import SEVERITIES, SHIPPED, SINGLE
 
@@ -39,28 +40,30 @@ def serving_group(options: RuleOptions) -> list[Rule]:
 
 
 def drift_group(options: RuleOptions) -> list[Rule]:
-    """The reference at hand, values per bin, drift from the training data, shares of bad values, in order of dependency.
+    """The reference, values per bin, drift, shares of bad values, and all that is for eyes, in order of dependency.
 
     Args:
         options: Windows, pairs, intervals.
 
     Returns:
-        Rules of a group that is evaluated at every ``drift_interval``.
+        Rules of a group that is evaluated at every ``pace``.
     """
-    pace = Pace("drift", options.drift_interval, options)
+    pace = Pace("drift", options.pace, options)
     return [
         *reference(options),
         *pace.replicas(),
         pace.increment(n.BIN_INCREMENT, catalog.FEATURE_BIN, ("feature", "bin")),
-        pace.increment(n.STANDARDISED_INCREMENT, catalog.FEATURE_MOMENT, ("feature",), target="", space="z", moment="f"),
         pace.increment(n.MISSING_INCREMENT, catalog.FEATURE_MISSING, ("feature",)),
         pace.increment(n.INVALID_INCREMENT, catalog.FEATURE_INVALID, ("feature",)),
         pace.increment(n.OUTLIERS_INCREMENT, catalog.FEATURE_OUTLIERS, ("feature",)),
         pace.increment(n.OUT_OF_RANGE_INCREMENT, catalog.FEATURE_OUT_OF_RANGE, ("feature",)),
-        pace.increment(n.ROW_INCREMENT, catalog.PREDICTIONS),
+        pace.increment(n.MOMENT_INCREMENT, catalog.FEATURE_MOMENT, ("feature", "target", "space", "moment")),
+        pace.increment(n.VALUE_INCREMENT, catalog.FEATURE_VALUE, ("feature", "le"), suffix="_bucket"),
         *drift(options),
-        *shares(options, options.pairs[0]),
+        *shares(options),
         *share_thresholds(options),
+        *exceeded(options),
+        *statistics(options),
     ]
 
 

@@ -1,10 +1,9 @@
 """Recording rules of the reference: one copy for the fleet of what its replicas expose."""
 
-from collections.abc import Callable
+import itertools
 
 from otel_mlmon import catalog
 from otel_mlmon.bundle import names as n
-from otel_mlmon.bundle.increments import held
 from otel_mlmon.bundle.options import RuleOptions, duration, milliseconds
 from otel_mlmon.bundle.yaml_text import Rule, record
 from otel_mlmon.catalog import MetricFamily
@@ -22,53 +21,36 @@ _COPIES: tuple[tuple[str, MetricFamily, dict[str, str]], ...] = (
 )
 """What is recorded, of which family, where."""
 
+NUMERIC = n.selector(n.REFERENCE_WEIGHT, bin="00")
+"""One series of each feature whose bins have weights."""
 
-def reference_group(options: RuleOptions) -> list[Rule]:
+
+def reference(options: RuleOptions) -> list[Rule]:
     """What stands still as long as a model does: bins, weights, noise floors, levels, shares, correlations.
 
     Args:
         options: Number of bins, intervals.
 
     Returns:
-        Rules of a group that is evaluated at every ``statistics_interval``, for ``reference`` to hold.
+        Rules in order of dependency; those of drift stand behind them.
     """
-    counts = n.late(n.REFERENCE_COUNT)
-    total = f"(sum by ({n.FEATURE}) ({counts}) > 0)"
-    smoothed = f"({counts} + 0.5)"
+    total = f"(sum by ({n.FEATURE}) ({n.REFERENCE_COUNT}) > 0)"
+    smoothed = f"({n.REFERENCE_COUNT} + 0.5)"
     return [
         _copy(n.REFERENCE_WEIGHT, _weights(options), options),
         *(
             _copy(name, f"max by ({', '.join(family.prometheus_labels)}) ({n.selector(family.prometheus_name, **where)})", options)
             for name, family, where in _COPIES
         ),
-        record(n.late(n.REFERENCE_RATIO), f"{counts} / on ({n.FEATURE}) group_left () {total}"),
-        *cumulative(
-            n.late(n.REFERENCE_CUMULATIVE),
-            lambda bins: f"sum by ({n.FEATURE}) ({n.selector(n.late(n.REFERENCE_RATIO), bin=bins)})",
-            n.late(n.REFERENCE_WEIGHT),
-            n.FEATURE,
-            options,
-        ),
-        record(n.late(n.REFERENCE_TOTAL), total),
+        record(n.REFERENCE_RATIO, f"{n.REFERENCE_COUNT} / on ({n.FEATURE}) group_left () {total}"),
+        record(n.REFERENCE_TOTAL, total),
         record(
-            n.late(n.REFERENCE_SMOOTHED),
+            n.REFERENCE_SMOOTHED,
             f"{smoothed} / on ({n.FEATURE}) group_left () (sum by ({n.FEATURE}) {smoothed} and on ({n.FEATURE}) {total})",
         ),
-        record(n.late(n.REFERENCE_ENTROPY), entropy(n.late(n.REFERENCE_RATIO), n.FEATURE, n.BIN)),
+        record(n.REFERENCE_ENTROPY, entropy(n.REFERENCE_RATIO, n.FEATURE, n.BIN)),
+        *cumulative(n.REFERENCE_CUMULATIVE, n.REFERENCE_NUMBERED, n.REFERENCE_RATIO, n.FEATURE, options),
     ]
-
-
-def reference(options: RuleOptions) -> list[Rule]:
-    """What ``reference_group`` recorded last.
-
-    Args:
-        options: Intervals.
-
-    Returns:
-        Rules of the group whose rules compare with it.
-    """
-    derived = (n.REFERENCE_RATIO, n.REFERENCE_CUMULATIVE, n.REFERENCE_TOTAL, n.REFERENCE_SMOOTHED, n.REFERENCE_ENTROPY)
-    return [held(name, options) for name in (n.REFERENCE_WEIGHT, *(name for name, _, _ in _COPIES), *derived)]
 
 
 def entropy(share: str, by: str, same: str) -> str:
@@ -82,25 +64,28 @@ def entropy(share: str, by: str, same: str) -> str:
     return f"sum by ({by}) (({share} > 0) * on ({same}) ln({share} > 0))"
 
 
-def cumulative(name: str, share: Callable[[str], str], weight: str, by: str, options: RuleOptions) -> list[Rule]:
+def cumulative(name: str, numbered: str, ratio: str, by: str, options: RuleOptions) -> list[Rule]:
     """Share of values up to and including each bin, numeric features only: each bin's rule adds to that before it.
 
     Args:
         name: What to record.
-        share: From a matcher of bins to the share of values in them, by these labels.
-        weight: Series of the bins' weights.
+        numbered: Where the shares are recorded by the number of the bin, with which its label begins.
+        ratio: Series of the shares of all bins.
         by: Labels.
         options: Number of bins.
     """
-    rules = []
-    for number in range(options.max_bins - 1):
-        # Categories may begin like a number and a space, but none is in a feature whose bins have weights.
-        if number:
-            start = f"+ on ({by}) {n.selector(name, bin=f'{number - 1:02d}')}"
-        else:
-            start = f"and on ({n.FEATURE}) {n.selector(weight, bin=f'{number:02d}')}"
-        rules.append(record(name, f"{share(f'=~{number:02d} .*')}\n  {start}", bin=f"{number:02d}"))
-    return rules
+    number = f'label_replace({ratio}, "number", "$1", "bin", "([0-9][0-9]) .*")'
+    places = [f"{place:02d}" for place in range(options.max_bins - 1)]
+    # Categories may begin like a number and a space, but none is in a feature whose bins have weights.
+    first = f"sum by ({by}) ({n.selector(numbered, number=places[0])})\n  and on ({n.FEATURE}) {NUMERIC}"
+    return [
+        record(numbered, f"sum by ({by}, number) ({number})"),
+        record(name, first, bin=places[0]),
+        *(
+            record(name, f"{n.selector(numbered, number=place)}\n  + on ({by}) {n.selector(name, bin=before)}", bin=place)
+            for before, place in itertools.pairwise(places)
+        ),
+    ]
 
 
 def _weights(options: RuleOptions) -> str:
@@ -118,11 +103,11 @@ max by ({n.BIN}) (label_replace(max by ({n.FEATURE}, number) ({numbered}), "bin"
 
 def _copy(name: str, expression: str, options: RuleOptions) -> Rule:
     """What the reference says, once for the fleet; it outlives gaps while any replica of the model is remembered."""
-    late, step = n.late(name), milliseconds(options.statistics_interval)
+    step = milliseconds(options.pace)
     return record(
-        late,
+        name,
         f"""
 {expression}
 or on ({n.FEATURE})
-  (last_over_time({late}[{duration(2 * step)}] offset {duration(step / 2)}) and on ({n.MODEL}) {n.KNOWN})""",
+  (last_over_time({name}[{duration(2 * step)}] offset {duration(step / 2)}) and on ({n.MODEL}) {n.KNOWN})""",
     )

@@ -2,12 +2,11 @@
 
 from otel_mlmon.bundle.alerts import alert_groups
 from otel_mlmon.bundle.history_rules import history_interval, history_rules
+from otel_mlmon.bundle.holding import holding
 from otel_mlmon.bundle.lifecycle_rules import lifecycle
 from otel_mlmon.bundle.options import RuleOptions
 from otel_mlmon.bundle.recording import drift_group, serving_group
-from otel_mlmon.bundle.reference_rules import reference_group
 from otel_mlmon.bundle.state_rules import state
-from otel_mlmon.bundle.statistics_rules import latest_group, statistics_group
 from otel_mlmon.bundle.variation_rules import variation
 from otel_mlmon.bundle.yaml_text import Group, rule_file
 
@@ -45,13 +44,12 @@ def rule_groups(options: RuleOptions) -> dict[str, list[Group]]:
     """
     # Within a group the rules run one after the other, each on what those before it just recorded. What is for eyes and what stands
     # still is recorded less often.
-    soon, late = options.drift_interval, options.statistics_interval
+    soon = options.alert_interval
+    drift, latest = holding(drift_group(options), options)
     recording = [
-        Group("mlmon-reference.rules", late, tuple(reference_group(options))),
         Group("mlmon-serving.rules", options.interval, tuple(serving_group(options))),
-        Group("mlmon-drift.rules", soon, tuple(drift_group(options))),
-        Group("mlmon-statistics.rules", late, tuple(statistics_group(options))),
-        Group("mlmon-latest.rules", soon, tuple(latest_group(options))),
+        Group("mlmon-drift.rules", options.pace, tuple(drift)),
+        *([Group("mlmon-latest.rules", soon, tuple(latest))] if latest else []),
         Group("mlmon-variation.rules", soon, tuple(variation(options))),
         Group("mlmon-history.rules", history_interval(options), tuple(history_rules(options))),
         Group("mlmon-state.rules", options.interval, (*lifecycle(options), *state(options))),

@@ -12,12 +12,14 @@ from collections.abc import Collection, Sequence
 
 from otel_mlmon.bundle import names as n
 from otel_mlmon.bundle.baselines import Baseline
+from otel_mlmon.bundle.options import RuleOptions
+from otel_mlmon.bundle.reference_rules import NUMERIC
 from otel_mlmon.bundle.yaml_text import Rule, record
 
 MAX_DF = 40
 """Degrees of freedom up to which the p-value of chi-square is recorded."""
 
-_DRIFT = n.late(n.DRIFT)
+_ASKED = {"chi2", "cramers_v"}
 _UNDERFLOW = 1400.0  # exp(-1400) is 0
 _ERFC = (
     *(-1.26551223, 1.00002368, 0.37409196, 0.09678418, -0.18628806),
@@ -28,25 +30,29 @@ _ODD, _EVEN = range(1, MAX_DF + 1, 2), range(0, MAX_DF + 1, 2)
 _SAME = "ignoring ()"
 
 
-def tests(baseline: Baseline, chosen: Collection[str]) -> list[Rule]:
+def tests(baseline: Baseline, options: RuleOptions, chosen: Collection[str]) -> list[Rule]:
     """Statistics of the tests against one baseline, and what their p-values are computed from.
 
     Args:
         baseline: What windows are compared with.
-        chosen: The statistics to record.
+        options: Windows.
+        chosen: The statistics to record. Chi-square is not computed of features that have ``ks_pvalue``, unless it is asked for.
 
     Returns:
         Rules behind those of ``ks``.
     """
-    counts, total = n.late(n.BIN_COUNT), f"({n.late(n.COUNT)} > 0)"
+    counts, shares, count = (n.selector(name, window=options.eyes) for name in (n.BIN_COUNT, n.BIN_RATIO, n.COUNT))
+    total = f"({count} > 0)"
+    if "ks_pvalue" in chosen and not _ASKED & set(options.statistics):
+        counts, shares = (f"({bins} unless on ({n.FEATURE}) {NUMERIC})" for bins in (counts, shares))
     pooled = f"({counts} + {baseline.on_bin} {baseline.count} > 0)"
-    chi2, ks = (n.selector(_DRIFT, statistic=statistic, baseline=baseline.name) for statistic in ("chi2", "ks"))
+    chi2, ks = (n.selector(n.DRIFT, statistic=statistic, baseline=baseline.name) for statistic in ("chi2", "ks"))
     root = f"(1 / {total} + {baseline.on_window} 1 / {baseline.total}) ^ -0.5"
     rules = {
         "chi2": record(
-            _DRIFT,
+            n.DRIFT,
             f"""
-sum by ({n.WINDOW}) (({n.late(n.BIN_RATIO)} - {baseline.on_bin} {baseline.ratio}) ^ 2 / on ({n.BIN}, window) {pooled})
+sum by ({n.WINDOW}) (({shares} - {baseline.on_bin} {baseline.ratio}) ^ 2 / on ({n.BIN}, window) {pooled})
   * on ({n.WINDOW}) {total}
   * {baseline.on_window} {baseline.total}""",
             statistic="chi2",
@@ -54,7 +60,7 @@ sum by ({n.WINDOW}) (({n.late(n.BIN_RATIO)} - {baseline.on_bin} {baseline.ratio}
         ),
         "chi2_pvalue": record(n.CHI2_DF, f"count by ({n.WINDOW}) {pooled} - 1\nand on ({n.WINDOW}) {chi2}", baseline=baseline.name),
         "cramers_v": record(
-            _DRIFT,
+            n.DRIFT,
             f"sqrt({chi2} / on ({n.WINDOW}) ({total} + {baseline.on_window} {baseline.total}))",
             statistic="cramers_v",
             baseline=baseline.name,
@@ -79,15 +85,15 @@ def p_values(chosen: Collection[str]) -> list[Rule]:
     """
     rules = []
     if "ks_pvalue" in chosen:
-        rules.append(record(_DRIFT, _kolmogorov(), statistic="ks_pvalue"))
+        rules.append(record(n.DRIFT, _kolmogorov(), statistic="ks_pvalue"))
     if "chi2_pvalue" in chosen:
-        chi2 = n.selector(_DRIFT, statistic="chi2")
+        chi2 = n.selector(n.DRIFT, statistic="chi2")
         # The degrees of freedom become a label: what is added up for one number of them is read for no other.
         by = f"{n.WINDOW}, baseline"
         df = f'count_values by ({by}) ("df", {n.CHI2_DF})'
         rules.append(record(n.CHI2_HALF, f"{df}\n  * on ({by}) group_left () clamp_max({chi2} / 2, {_UNDERFLOW:g})"))
         rules.append(record(n.CHI2_T, f"1 / (1 + sqrt({_of(_ODD)}) / 2)"))
-        rules.append(record(_DRIFT, _chi2_tail(), statistic="chi2_pvalue"))
+        rules.append(record(n.DRIFT, _chi2_tail(), statistic="chi2_pvalue"))
     return rules
 
 

@@ -22,6 +22,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     add_pairs(parser)
     parser.add_argument("--previous", default=default.previous, help="age of the previous baseline (default: %(default)s)")
     parser.add_argument("--statistics", default=",".join(default.statistics), help="those of the rules (default: %(default)s)")
+    parser.add_argument("--statistics-windows", default="", help="those of the rules (default: the shortest and the longest)")
     parser.add_argument("--runbook-base", default=RUNBOOKS, help="page of the runbooks")
     add_thresholds(parser, [statistic for statistic, _ in SHIPPED])
 
@@ -42,6 +43,7 @@ def run(options: argparse.Namespace) -> int:
             pairs=pairs(options),
             previous=options.previous,
             statistics=tuple(options.statistics.split(",")) if options.statistics else (),
+            statistics_windows=tuple(options.statistics_windows.split(",")) if options.statistics_windows else (),
             thresholds=thresholds(options),
             runbook_base=options.runbook_base,
         )

@@ -18,6 +18,12 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--windows", default=",".join(default.windows), help="windows of the statistics (default: %(default)s)")
     add_pairs(parser)
     parser.add_argument("--interval", default=default.interval, help="evaluation interval (default: %(default)s)")
+    parser.add_argument(
+        "--drift-interval",
+        default=default.drift_interval,
+        help="evaluation interval of drift, data quality and statistics: their cost is in proportion to its inverse "
+        "(default: %(default)s)",
+    )
     parser.add_argument("--lookback", default=default.lookback, help="how old a counter may be (default: %(default)s)")
     parser.add_argument("--delay", default=default.delay, help="how far behind now counters are read (default: %(default)s)")
     parser.add_argument("--max-bins", type=int, default=default.max_bins, help="numeric bins covered (default: %(default)s)")
@@ -26,6 +32,9 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--statistics",
         default=",".join(default.statistics),
         help="recorded for eyes, beside those that alarm; may be empty (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--statistics-windows", default="", help="windows in which they are recorded (default: the shortest and the longest)"
     )
     parser.add_argument("--time-scale", type=float, default=default.time_scale, help="time lapse: divides windows and waits")
     parser.add_argument("--runbook-base", default=RUNBOOKS, help="page of the runbooks")
@@ -39,12 +48,14 @@ def run(options: argparse.Namespace) -> int:
         RuleOptions(
             windows=tuple(options.windows.split(",")),
             interval=options.interval,
+            drift_interval=options.drift_interval,
             lookback=options.lookback,
             delay=options.delay,
             max_bins=options.max_bins,
             previous=options.previous,
             pairs=pairs(options),
             statistics=tuple(options.statistics.split(",")) if options.statistics else (),
+            statistics_windows=tuple(options.statistics_windows.split(",")) if options.statistics_windows else (),
             thresholds=thresholds(options),
             time_scale=options.time_scale,
             runbook_base=options.runbook_base,

@@ -48,6 +48,7 @@ def start(
         windows=("6h", "1d"),
         pairs=(("6h", "1d"),),
         interval=interval,
+        drift_interval=interval,
         lookback=duration(day_seconds * 1000 / 3),
         delay=interval,
         max_bins=10,

@@ -1,6 +1,7 @@
 """Recorded series and evaluation time of the rules, in a real Prometheus that scrapes a fleet with a day of history."""
 
 import contextlib
+import math
 import subprocess
 import tempfile
 import threading
@@ -27,7 +28,16 @@ BOUNDS = ("-2.34", "-1.62", "-0.666", "0.0", "0.686", "1.63", "2.31", "+Inf")
 GOAL = 20
 """Models, of 50 features and with 10 replicas each, whose rules may take two seconds a minute."""
 
-_VALUE = "\0"
+_VALUE, _BAD = "\1", "\2"
+"""What stands for counters on a page: one of values in a bin, one of bad values."""
+
+_MOMENTS = {"n": "\3", "f": "\4", "ff": "\5", "y": "\4", "yy": "\5", "fy": "\6"}
+"""Of ``BINS`` bins: z + 8 is added up, of what has a mean of 0, a variance of 1 and a correlation of 0.1, as in the reference."""
+
+_RATES = {_VALUE: 1.0, _BAD: 0.01} | {
+    _MOMENTS[moment]: BINS * size for moment, size in {"n": 1, "f": 8, "ff": 65, "fy": 64.1}.items()
+}
+"""By how much they grow while a counter of values in a bin grows by 1: nothing has drifted."""
 
 
 def options(models: int) -> RuleOptions:
@@ -97,7 +107,7 @@ def _least(server: Server, chosen: RuleOptions) -> dict[str, float]:
     """Seconds a minute that each group takes, had it the shipped interval: of its evaluations that found all, the least."""
     taken: dict[str, dict[str, float]] = {}
     intervals: dict[str, float] = {}
-    late = milliseconds(chosen.statistics_interval) / 1000
+    late = milliseconds(chosen.pace) / 1000
     until = time.monotonic() + 3.5 * late
     while time.monotonic() < until:
         time.sleep(milliseconds(chosen.interval) / 1000)
@@ -135,12 +145,13 @@ def _scraping(folder: Path, rules: list[Path], targets: list[str], interval: str
 
 @contextlib.contextmanager
 def _exporter(pages: list[bytes], began: float) -> Iterator[list[str]]:
-    """Serves each page with counters that grow by 7 a second."""
+    """Serves each page with counters that grow."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            value = b"%d" % (1_000 + 7 * (time.time() - began))
-            body = pages[int(self.path[1:])].replace(_VALUE.encode(), value)
+            body = pages[int(self.path[1:])]
+            for letter, rate in _RATES.items():
+                body = body.replace(letter.encode(), b"%d" % (rate * (1_000 + 7 * (time.time() - began))))
             self.send_response(200)
             self.send_header("Content-Type", "text/plain; version=0.0.4")
             self.send_header("Content-Length", str(len(body)))
@@ -188,9 +199,11 @@ def _page(load: Load, model: int) -> bytes:
         for number in range(load.features):
             name, bins = f"feature_{number}", _bins(number)
             parts += [_line(catalog.FEATURE_BIN, who, _VALUE, feature=name, bin=label) for label in bins]
-            parts += [_line(catalog.FEATURE_MOMENT, who, _VALUE, feature=name, **labels) for labels in _moments(load)]
             parts += [
-                _line(family, who, "0", feature=name)
+                _line(catalog.FEATURE_MOMENT, who, _MOMENTS[labels["moment"]], feature=name, **labels) for labels in _moments(load)
+            ]
+            parts += [
+                _line(family, who, "0" if number % 3 else _BAD, feature=name)
                 for family in (catalog.FEATURE_MISSING, catalog.FEATURE_OUTLIERS, catalog.FEATURE_OUT_OF_RANGE)
             ]
             parts += [
@@ -229,30 +242,24 @@ def _reference(who: str, name: str, bins: list[str], load: Load) -> list[str]:
 def _backfill(load: Load, chosen: RuleOptions, folder: Path, now: float) -> None:
     """A day of recorded increments, which the windows add up, and what the previous baseline is read from."""
     day = 86_400 / chosen.time_scale
-    soon, late = (milliseconds(each) / 1000 for each in (chosen.drift_interval, chosen.statistics_interval))
-    rng = np.random.default_rng(7)
-
-    def lines(text: str, begin: float, end: float, step: float) -> str:
-        at = np.arange(now - begin, now - end, step)
-        return "".join(
-            f"{text} {value} {each:.3f}\n" for value, each in zip(rng.integers(9, 50, len(at)).tolist(), at, strict=True)
-        )
-
+    soon, late = (milliseconds(each) / 1000 for each in (chosen.interval, chosen.pace))
     path = folder / "history.txt"
     with path.open("w", encoding="utf-8") as file:
+
+        def write(name: str, labels: dict[str, str], value: float, begin: float, end: float, step: float) -> None:
+            text = ",".join(f'{label}="{text}"' for label, text in labels.items() if text)
+            file.writelines(f"{name}{{{text}}} {value:g} {at:.3f}\n" for at in np.arange(now - begin, now - end, step))
+
         for model in range(load.models):
-            who = f'model_name="model-{model}",model_version="1"'
-            file.write(lines(f"{n.ROW_INCREMENT}{{{who}}}", 1.05 * day, 4 * soon, soon))
+            who = {"model_name": f"model-{model}", "model_version": "1"}
+            write(n.PREDICTION_INCREMENT, who, 7.0 * load.replicas * soon, 1.05 * day, 4 * soon, soon)
             for number in range(load.features):
-                for name, labels, seldom in _recorded(load, _bins(number)):
-                    further = "".join(f',{label}="{text}"' for label, text in labels.items() if text)
-                    step = late if seldom else soon
-                    file.write(lines(f'{name}{{{who},feature="feature_{number}"{further}}}', 1.05 * day, 4 * soon, step))
-                for name, labels in _baseline(_bins(number)):
-                    for window in chosen.windows:
-                        further = "".join(f',{label}="{text}"' for label, text in labels.items())
-                        who_in = f'{who},feature="feature_{number}",window="{window}"'
-                        file.write(lines(f"{n.late(name)}{{{who_in}{further}}}", day + 2 * late, day - 3 * late, late / 2))
+                feature = {**who, "feature": f"feature_{number}"}
+                for name, labels, rate in _recorded(load, _bins(number)):
+                    write(name, {**feature, **labels}, 7.0 * load.replicas * late * rate, 1.05 * day, 4 * soon, late)
+                for name, labels, value in _baseline(_bins(number)):
+                    for window in chosen.described:
+                        write(name, {**feature, "window": window, **labels}, value, day + 2 * late, day - 3 * late, late / 2)
         file.write("# EOF\n")
     promtool = find_binary("promtool")
     assert promtool is not None
@@ -262,26 +269,26 @@ def _backfill(load: Load, chosen: RuleOptions, folder: Path, now: float) -> None
     path.unlink()
 
 
-def _recorded(load: Load, bins: list[str]) -> Iterator[tuple[str, dict[str, str], bool]]:
-    """Increments: name, labels, whether they come late."""
-    yield from ((n.BIN_INCREMENT, {"bin": label}, False) for label in bins)
-    for name in (
-        n.STANDARDISED_INCREMENT,
-        n.MISSING_INCREMENT,
-        n.OUTLIERS_INCREMENT,
-        n.OUT_OF_RANGE_INCREMENT,
-        n.INVALID_INCREMENT,
-    ):
-        yield name, {}, False
-    yield from ((n.MOMENT_INCREMENT, labels, True) for labels in _moments(load))
+def _recorded(load: Load, bins: list[str]) -> Iterator[tuple[str, dict[str, str], float]]:
+    """Increments: name, labels, rate."""
+    yield from ((n.BIN_INCREMENT, {"bin": label}, _RATES[_VALUE]) for label in bins)
+    for name in (n.MISSING_INCREMENT, n.OUTLIERS_INCREMENT, n.OUT_OF_RANGE_INCREMENT, n.INVALID_INCREMENT):
+        yield name, {}, _RATES[_BAD]
+    yield from ((n.MOMENT_INCREMENT, labels, _RATES[_MOMENTS[labels["moment"]]]) for labels in _moments(load))
     if not load.light:
-        yield from ((n.VALUE_INCREMENT, {"le": bound}, True) for bound in BOUNDS)
+        yield from ((n.VALUE_INCREMENT, {"le": bound}, _RATES[_VALUE]) for bound in BOUNDS)
 
 
-def _baseline(bins: list[str]) -> Iterator[tuple[str, dict[str, str]]]:
-    yield from ((name, {"bin": label}) for name in (n.BIN_COUNT, n.BIN_RATIO, n.BIN_SMOOTHED) for label in bins)
-    yield from ((n.BIN_CUMULATIVE, {"bin": f"{place:02d}"}) for place in range(BINS - 1))
-    yield from ((name, {}) for name in (n.COUNT, n.MEAN_SHIFT, n.ENTROPY))
+def _baseline(bins: list[str]) -> Iterator[tuple[str, dict[str, str], float]]:
+    """What the previous baseline is a copy of, under the names that the rules record it by: name, labels, value."""
+    ratio = 1 / len(bins)
+    for name, value in ((n.BIN_COUNT, 30.0), (n.BIN_RATIO, ratio), (n.BIN_SMOOTHED, ratio)):
+        yield from ((name, {"bin": label}, value) for label in bins)
+    yield from ((n.BIN_CUMULATIVE, {"bin": f"{place:02d}"}, (place + 1) * ratio) for place in range(len(bins) - 1))
+    yield from (
+        (name, {}, value)
+        for name, value in ((n.late(n.COUNT), 30.0 * len(bins)), (n.late(n.MEAN_SHIFT), 0.0), (n.ENTROPY, math.log(ratio)))
+    )
 
 
 if __name__ == "__main__":

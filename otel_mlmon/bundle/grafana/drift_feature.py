@@ -9,7 +9,7 @@ from otel_mlmon.bundle.feature_rules import QUANTILES
 from otel_mlmon.bundle.grafana import panels as p
 from otel_mlmon.bundle.grafana.colours import CRITICAL, WARNING
 from otel_mlmon.bundle.grafana.drift_looks import BEFORE, DASHED, DOTTED, NOW, OTHER, THEN, drawn
-from otel_mlmon.bundle.grafana.drift_queries import WINDOW, believable, of_model, share
+from otel_mlmon.bundle.grafana.drift_queries import WINDOW, believable, of_model, shares
 from otel_mlmon.bundle.grafana.queries import query, within
 from otel_mlmon.bundle.options import RuleOptions
 
@@ -26,8 +26,8 @@ def distributions(title: str, about: str, which: str, options: RuleOptions, *, h
         options: How long ago the previous baseline is.
         height: Rows.
     """
-    reference = f"sum by (feature, bin) ({of_model(n.REFERENCE_RATIO, feature=which)})"
-    sides = (reference, share(which, ago=options.scaled(options.previous)), share(which))
+    reference = f"sum by (feature, bin) (last_over_time({of_model(n.REFERENCE_RATIO, feature=which)}[{options.kept}]))"
+    sides = (reference, shares(which, options, ago=options.scaled(options.previous)), shares(which, options))
     several = which.startswith("=~")
     x = "what" if several else "bin"
     said = 'label_join({}, "what", " ", "feature", "bin")' if several else "{}"
@@ -71,15 +71,19 @@ def distance_over_time(title: str, which: str) -> timeseries.Panel:
     return drawn(panel, "chance", color=THEN, dash=DOTTED)
 
 
-def bins() -> heatmap.Panel:
-    """How the distribution moved."""
+def bins(options: RuleOptions) -> heatmap.Panel:
+    """How the distribution moved.
+
+    Args:
+        options: How long its shares are remembered.
+    """
     return p.density(
         "How it moved",
         "Share of each bin or category over the chosen window, over time; the scale below tells the colours. Training's shares "
         "were about equal in the bins of a numeric feature (they are its quantiles): a band that changes is where values went or "
         "came from. A new band `__unseen__` holds categories that training had not.",
         units.PercentUnit,
-        [query(f"sum by (bin) ({share(ONE)})", "{{bin}}")],
+        [query(f"sum by (bin) ({shares(ONE, options)})", "{{bin}}")],
         height=12,
     )
 

@@ -171,13 +171,13 @@ def believable(name: str, by: str, **labels: str) -> str:
     return f"max by ({by}) ({of_model(name, **labels)} and on ({n.FEATURE}, window, statistic) {limit})"
 
 
-def share(which: str, *, ago: str = "") -> str:
-    """Share of each bin in the chosen window.
+def shares(which: str, options: RuleOptions, *, ago: str = "") -> str:
+    """Share of each bin in the chosen window: recorded seldom, and held by no rule, as only one feature's are looked at.
 
     Args:
         which: Matcher of the feature.
+        options: How long they are remembered.
         ago: How long ago; empty for now.
     """
     when = f" offset {ago}" if ago else ""
-    counts, total = (of_model(name, feature=which, window=WINDOW) + when for name in (n.BIN_COUNT, n.COUNT))
-    return f"sum by (feature, bin) ({counts} / on ({n.FEATURE}, window) group_left () ({total} > 0))"
+    return f"sum by (feature, bin) (last_over_time({of_model(n.BIN_RATIO, feature=which, window=WINDOW)}[{options.kept}]{when}))"

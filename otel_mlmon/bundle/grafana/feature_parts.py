@@ -71,8 +71,8 @@ def _shares(options: RuleOptions) -> list[Panel]:
 
 def _statistics(options: RuleOptions) -> list[Panel]:
     """Where its values lie and how far they spread; empty for categories."""
-    quantiles = [query(f"max({_current(name, options.windows[0])})", name) for name in QUANTILES]
-    extremes = [query(f"{name}({_current(name, options.windows[0])})", name) for name in ("min", "max")]
+    quantiles = [query(f"max({_current(name, options.described[0])})", name) for name in QUANTILES]
+    extremes = [query(f"{name}({_current(name, options.described[0])})", name) for name in ("min", "max")]
     known = [query(f"{name}({_trained(name)})", f"{name} {_TRAINING}") for name in ("min", "max")]
     return [
         _statistic(
@@ -89,14 +89,14 @@ def _statistics(options: RuleOptions) -> list[Panel]:
         ).no_value(_KNOWN_ONLY),
         _plain(
             "Quantiles",
-            f"5, 25, 50, 75 and 95 % of its values of the last {options.windows[0]} lie below, from its histogram. "
+            f"5, 25, 50, 75 and 95 % of its values of the last {options.described[0]} lie below, from its histogram. "
             "Gaps: beyond what training has seen a quantile is not known. Of several versions the greatest.",
             quantiles,
         ).no_value(_KNOWN_ONLY),
         _plain(
             "Least and greatest value",
-            f"Extremes of the last {options.windows[0]}, dashed those of training. Far outside: a unit, a default such as -999, an "
-            "overflow.",
+            f"Extremes of the last {options.described[0]}, dashed those of training. Far outside: a unit, a default such as -999, "
+            "an overflow.",
             [*extremes, *known],
         ),
     ]
@@ -152,7 +152,7 @@ def _trained(statistic: str) -> str:
 def _statistic(title: str, about: str, statistic: str, options: RuleOptions) -> timeseries.Panel:
     queries = [
         query(f"max by (model_version) ({_current(statistic, window)})", f"{{{{model_version}}}} last {window}")
-        for window in (options.windows[0], options.windows[-1])
+        for window in (options.described[0], options.described[-1])
     ]
     return _plain(title, f"{about} Dashed: in training.", [*queries, query(f"max({_trained(statistic)})", _TRAINING)])
 

@@ -36,7 +36,7 @@ def board(options: RuleOptions) -> Board:
                         options,
                         height=12,
                     ),
-                    bins(),
+                    bins(options),
                     distance_over_time("Its distance, and what is too far", ONE),
                     values(),
                 ],
@@ -51,7 +51,7 @@ def board(options: RuleOptions) -> Board:
 
 def _variables(options: RuleOptions) -> list[Variable]:
     start = catalog.START_TIME.prometheus_name
-    windows = options.alert_windows
+    windows = options.described
     return [
         variable("model_name", "Model", start, multi=False).multi(False),
         variable("model_version", "Version", start, given=("model_name",), multi=False, newest=True).multi(False),
