@@ -105,7 +105,7 @@ def _of_model(recorded: str, statistic: str) -> dict[str, str]:
 
 def _features(options: RuleOptions) -> Panel:
     fast, slow = options.pairs[0]
-    by = "model_version, feature"
+    by = n.FEATURE
 
     def share(recorded: str) -> str:
         return f"max by ({by}) ({chosen(recorded, window=fast)})"
@@ -134,14 +134,14 @@ def _features(options: RuleOptions) -> Panel:
         [query(expression, table=True) for expression in columns.values()],
         height=11,
     )
-    renamed = {"feature": "Feature", "model_version": "Version"}
+    renamed = {"feature": "Feature", "model_name": "Model", "model_version": "Version"}
     renamed |= {f"Value #{letter}": title for letter, title in zip("ABCDEFGHIJ", columns, strict=True)}
     panel = arranged(transformed(panel, "merge"), renamed=renamed)
-    kept = ("model_name",)
-    here = link("Show it below", "mlmon-data-quality", kept=kept, model_version="Version", feature="Feature")
-    drift = link("Its drift", "mlmon-drift", kept=kept, model_version="Version", feature="Feature")
+    its = {"model_name": "Model", "model_version": "Version", "feature": "Feature"}
+    here, drift = link("Show it below", "mlmon-data-quality", **its), link("Its drift", "mlmon-drift", **its)
     panel = column(panel, "Feature", links=[here, drift])
     panel = column(panel, "State", mapping=STATE_WORDS, coloured=True, links=[drift], width=160, custom_align="left")
+    panel = column(panel, "Model", width=120)
     panel = column(panel, "Version", width=90)
     panel = column(panel, "Rows", unit=units.LocaleFormat, decimals=0, width=90)
     for title in list(columns)[2:]:
