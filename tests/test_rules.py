@@ -133,6 +133,21 @@ def test_windows_are_whole_evaluations(options: dict[str, Any], pace: str) -> No
         assert chosen.steps(window, chosen.pace) * milliseconds(chosen.pace) * chosen.time_scale == milliseconds(window)
 
 
+def test_a_window_holds_as_many_samples_as_its_increments_have() -> None:
+    """Whatever group adds them up: half an evaluation less than the window, by the interval of the group that records them."""
+    options, read = RuleOptions(), 0
+    groups = yaml.safe_load(DEFAULT[RECORDING_FILE])["groups"]
+    every = {rule["record"]: group["interval"] for group in groups for rule in group["rules"]}
+    for group in groups:
+        for rule in group["rules"]:
+            window = rule.get("labels", {}).get("window")
+            for name, length in re.findall(r"(?:sum|count)_over_time\((mlmon:\w+:inc)(?:\{[^}]*\})?\[(\w+)\]", rule["expr"]):
+                if window in options.windows:
+                    assert length == options.span(window, every[name]), (rule["record"], name, length)
+                    read += 1
+    assert read > 30
+
+
 def test_nothing_runs_more_often_than_it_must() -> None:
     """The cost of the rules is the series that they read, and how often: this is what it grows back by."""
     groups = {group["name"]: group for group in yaml.safe_load(DEFAULT[RECORDING_FILE])["groups"]}

@@ -229,6 +229,22 @@ def test_statistics_can_be_left_out() -> None:
     assert {one["statistic"] for one in labels if one} == {*SOON, "chi2", "cramers_v"}
 
 
+@pytest.mark.parametrize(
+    ("statistics", "all_features"),
+    [
+        (("ks_pvalue", "chi2_pvalue"), False),
+        (("chi2_pvalue",), True),
+        (("ks_pvalue", "chi2"), True),
+        (("ks_pvalue", "cramers_v"), True),
+    ],
+)
+def test_chi_square_is_of_all_features_where_it_is_asked_for(statistics: tuple[str, ...], all_features: bool) -> None:
+    """Or where nothing stands in for it."""
+    groups = yaml.safe_load(render(RuleOptions(statistics=statistics))[RECORDING_FILE])["groups"]
+    rules = [rule for group in groups for rule in group["rules"] if rule.get("labels", {}).get("statistic") == "chi2"]
+    assert [("unless" not in rule["expr"]) for rule in rules] == [all_features] * 2
+
+
 @pytest.mark.parametrize("series", SERIES)
 def test_a_feature_has_the_p_value_that_fits_it(series: str, tmp_path: Path) -> None:
     """Numbers that of Kolmogorov and Smirnov, categories chi-square's; in a window that is not described, only what alarms."""

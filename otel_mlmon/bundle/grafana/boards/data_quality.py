@@ -140,13 +140,13 @@ def _features(options: RuleOptions) -> Panel:
     its = {"model_name": "Model", "model_version": "Version", "feature": "Feature"}
     here, drift = link("Show it below", "mlmon-data-quality", **its), link("Its drift", "mlmon-drift", **its)
     panel = column(panel, "Feature", links=[here, drift])
-    panel = column(panel, "State", mapping=STATE_WORDS, coloured=True, links=[drift], width=160, custom_align="left")
-    panel = column(panel, "Model", width=120)
-    panel = column(panel, "Version", width=90)
-    panel = column(panel, "Rows", unit=units.LocaleFormat, decimals=0, width=90)
+    panel = column(panel, "State", mapping=STATE_WORDS, coloured=True, links=[drift], width=165, custom_align="left")
+    panel = column(panel, "Model", width=110)
+    panel = column(panel, "Version", width=80)
+    panel = column(panel, "Rows", unit=units.LocaleFormat, decimals=0, width=80)
     for title in list(columns)[2:]:
-        trained = "training" in title
-        panel = column(panel, title, unit=units.PercentUnit, decimals=2 if trained else None, width=150 if trained else 125)
+        decimals = 2 if "training" in title else None
+        panel = column(panel, title, unit=units.PercentUnit, decimals=decimals, width=40 + 6 * len(title))
     return panel.sort_by([p.sorted_by("State", descending=True)])
 
 
