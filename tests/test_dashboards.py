@@ -223,6 +223,11 @@ def test_the_command_writes_what_options_ask_for(tmp_path: Path, capsys: pytest.
     assert str(tmp_path / "default" / "mlmon-overview.json") in capsys.readouterr().out
     options = ["--latency-p99-warning", "0.25", "--runbook-base", "https://wiki.example.org/mlmon"]
     assert main(["dashboards", "--out", str(tmp_path / "own"), *options]) == 0
+    seldom = ["--windows", "6h,1d", "--pairs", "6h:1d", "--drift-interval", "2h"]
+    assert main(["dashboards", "--out", str(tmp_path / "seldom"), *seldom]) == 0
+    assert "[124m]" in (tmp_path / "seldom" / "mlmon-drift.json").read_text(
+        encoding="utf-8"
+    )  # how long the rules remember the bins
     overview = (tmp_path / "own" / "mlmon-overview.json").read_text(encoding="utf-8")
     assert '"value": 0.25' in overview
     assert "https://wiki.example.org/mlmon#" in overview

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from otel_mlmon.bundle.options import RUNBOOKS, RuleOptions
-from otel_mlmon.commands.options import add_thresholds, thresholds
+from otel_mlmon.commands.options import add_thresholds, listed, thresholds
 from otel_mlmon.commands.rules import add_pairs, pairs
 from otel_mlmon.thresholds import SHIPPED
 
@@ -22,6 +22,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     add_pairs(parser)
     parser.add_argument("--previous", default=default.previous, help="age of the previous baseline (default: %(default)s)")
     parser.add_argument("--statistics", default=",".join(default.statistics), help="those of the rules (default: %(default)s)")
+    parser.add_argument("--drift-interval", default=default.drift_interval, help="that of the rules (default: %(default)s)")
     parser.add_argument("--statistics-windows", default="", help="those of the rules (default: the shortest and the longest)")
     parser.add_argument("--runbook-base", default=RUNBOOKS, help="page of the runbooks")
     add_thresholds(parser, [statistic for statistic, _ in SHIPPED])
@@ -42,8 +43,9 @@ def run(options: argparse.Namespace) -> int:
             windows=tuple(options.windows.split(",")),
             pairs=pairs(options),
             previous=options.previous,
-            statistics=tuple(options.statistics.split(",")) if options.statistics else (),
-            statistics_windows=tuple(options.statistics_windows.split(",")) if options.statistics_windows else (),
+            drift_interval=options.drift_interval,
+            statistics=listed(options.statistics),
+            statistics_windows=listed(options.statistics_windows),
             thresholds=thresholds(options),
             runbook_base=options.runbook_base,
         )

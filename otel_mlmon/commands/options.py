@@ -44,6 +44,15 @@ def thresholds(options: argparse.Namespace) -> dict[tuple[str, str], float]:
     return {key: value for key, value in given.items() if value is not None}
 
 
+def listed(text: str) -> tuple[str, ...]:
+    """What is written with commas between.
+
+    >>> listed("1h,1d"), listed("")
+    (('1h', '1d'), ())
+    """
+    return tuple(text.split(",")) if text else ()
+
+
 def columns(rows: Sequence[Sequence[str]], *, gap: int = 2) -> list[str]:
     """Lines of a table, each column as wide as its widest cell.
 

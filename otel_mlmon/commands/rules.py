@@ -5,7 +5,7 @@ from pathlib import Path
 
 from otel_mlmon.bundle.deploy import FORMATS
 from otel_mlmon.bundle.options import DASHBOARDS, RUNBOOKS, RuleOptions
-from otel_mlmon.commands.options import add_thresholds, thresholds
+from otel_mlmon.commands.options import add_thresholds, listed, thresholds
 from otel_mlmon.thresholds import SHIPPED
 
 
@@ -54,8 +54,8 @@ def run(options: argparse.Namespace) -> int:
             max_bins=options.max_bins,
             previous=options.previous,
             pairs=pairs(options),
-            statistics=tuple(options.statistics.split(",")) if options.statistics else (),
-            statistics_windows=tuple(options.statistics_windows.split(",")) if options.statistics_windows else (),
+            statistics=listed(options.statistics),
+            statistics_windows=listed(options.statistics_windows),
             thresholds=thresholds(options),
             time_scale=options.time_scale,
             runbook_base=options.runbook_base,
