@@ -47,6 +47,7 @@ class Measure:
         value: The measured values in windows, a matcher.
         limit: Thresholds, of a severity and windows.
         rows: How many rows it is measured on, in windows.
+        drifted: Those above their threshold of a severity in both windows of some pair, as the alerts have it.
     """
 
     by: str
@@ -54,6 +55,7 @@ class Measure:
     value: Callable[[str], str]
     limit: Callable[[str, str], str]
     rows: Callable[[str], str]
+    drifted: Callable[[str], str]
 
     def times(self, window: str, *, severity: str = "warning", by: str = "") -> str:
         """How many times its threshold each reaches: the greatest of the windows.
@@ -70,11 +72,6 @@ class Measure:
         """The values above their threshold."""
         return f"({self.value(window)} > on ({self.on}, window) {self.limit(severity, window)})"
 
-    def persisting(self, severity: str, options: RuleOptions) -> str:
-        """The values above their threshold in both windows of some pair, as the alerts have it."""
-        both = (f"({self.over(slow, severity)} and on ({self.on}) {self.over(fast, severity)})" for fast, slow in options.pairs)
-        return f"({' or '.join(both)})"
-
     def state(self, options: RuleOptions) -> str:
         """One of the states above, by row."""
         every = "=~" + "|".join(options.alert_windows)
@@ -82,8 +79,8 @@ class Measure:
             FEW: f"{FEW} * group by ({self.by}) ({self.rows(every)})",
             CALM: f"{CALM} * {self.times(every)}",
             ONCE: f"group by ({self.by}) {self.over(every, 'warning')}",
-            DRIFTED: f"{DRIFTED} * group by ({self.by}) {self.persisting('warning', options)}",
-            PAGED: f"{PAGED} * group by ({self.by}) {self.persisting('critical', options)}",
+            DRIFTED: f"{DRIFTED} * group by ({self.by}) ({self.drifted('warning')})",
+            PAGED: f"{PAGED} * group by ({self.by}) ({self.drifted('critical')})",
         }
         return f"max by ({self.by}) ({' or '.join(n.tagged(one, str(state)) for state, one in states.items())})"
 
@@ -121,6 +118,7 @@ def distance(which: str) -> Measure:
         value=lambda window: of_model(n.DRIFT, baseline="training", window=window, feature=which),
         limit=lambda severity, window: of_model(n.DRIFT_THRESHOLD, severity=severity, window=window, feature=which),
         rows=lambda window: of_model(n.COUNT, window=window, feature=which),
+        drifted=lambda severity: of_model(n.DRIFTED, severity=severity, feature=which),
     )
 
 
@@ -143,6 +141,7 @@ def relation() -> Measure:
         value=lambda window: of_model(n.CORRELATION_SHIFT, space="u", window=window),
         limit=limit,
         rows=samples,
+        drifted=lambda severity: of_model(n.CORRELATION_DRIFTED, severity=severity),
     )
 
 
